@@ -1,0 +1,162 @@
+use super::*;
+
+fn check(patterns: &[&str], path: &str, expected: bool) {
+    let patterns_read = Patterns::new(patterns).unwrap();
+    assert_eq!(patterns_read.matches(path.as_bytes()), expected, "{patterns:?} ~ {path}");
+}
+
+#[test]
+fn names_folders_and_wildcards() {
+    check(&["a"], "a", true);
+    check(&["a"], "a/b/c", true);
+    check(&["a"], "b/a", false);
+    check(&["*/a"], "b/a", true);
+    check(&["*.md"], "x.md", true);
+    check(&["*.md"], "d/x.md", false);
+    check(&["a/"], "a/b", true);
+    check(&["./a/../b"], "b", true);
+    check(&["a?c"], "abc", true);
+    check(&["a?c"], "a/c", false);
+    check(&["[a-c]x"], "bx", true);
+    check(&["a\\*"], "a*", true);
+    check(&["a.b"], "axb", false);
+}
+
+#[test]
+fn a_slash_at_the_start_counts_outside_of_ignore_files_alone() {
+    check(&["/a"], "a", false);
+    assert!(Patterns::parse(b"/a\n").unwrap().matches(b"a"));
+    assert!(!Patterns::parse(b"*\n!/a\n").unwrap().matches(b"a"));
+}
+
+#[test]
+fn two_stars() {
+    check(&["**"], "a/b", true);
+    check(&["**/x"], "x", true);
+    check(&["**/x"], "a/b/x", true);
+    check(&["**/x"], "a/bx", false);
+    check(&["**x"], "a/bx", true);
+    check(&["a/**"], "a/b/c", true);
+    check(&["a/**"], "a", false);
+    check(&["a/**/b"], "a/b", true);
+    check(&["a/**/b"], "a/x/y/b", true);
+    check(&["a/**/b"], "a/x/yb", false);
+    check(&["**/*.go"], "a/x.go", true);
+    check(&["**/a*/**/b"], "x/ab/c/d/b", true);
+    check(&["**/**"], "a/b", true);
+    check(&["**/d/**"], "d/a", true);
+    check(&["**/d/**"], "x/d/a", true);
+    check(&["**/d/**"], "d", false);
+}
+
+#[test]
+fn later_lines_win() {
+    check(&["*", "!a"], "a", false);
+    check(&["*", "!a"], "a/b", false);
+    check(&["*", "!a/b"], "a/b", false);
+    check(&["*", "!a/b"], "a/c", true);
+    check(&["d", "!d/k*", "d/kx"], "d/kx", true);
+    check(&["!a", "a"], "a", true);
+    check(&["x", "!x/y/z", "x/y"], "x/y/z", false);
+    check(&["x", "!x/y", "x/y/z"], "x/y/z", true);
+}
+
+#[test]
+fn a_letter_behind_a_backslash_must_mean_something() {
+    assert!(Patterns::new(["ba\\ck"]).is_err());
+    assert!(Patterns::new(["ba\\\\ck", "\\*"]).is_ok());
+}
+
+#[test]
+fn only_folders_that_can_bring_something_back() {
+    let patterns = Patterns::new(["*", "!a/b/c", "!**/keep", "x"]).unwrap();
+    assert!(patterns.may_match_below(b"a"));
+    assert!(patterns.may_match_below(b"zz"));
+    let patterns = Patterns::new(["*", "!a/*/c"]).unwrap();
+    assert!(patterns.may_match_below(b"a"));
+    assert!(patterns.may_match_below(b"a/q"));
+    assert!(!patterns.may_match_below(b"a/q/d"));
+    assert!(!patterns.may_match_below(b"b"));
+    assert!(patterns.may_match_below(b"a/q/c/deep"));
+}
+
+#[test]
+fn comments_and_faults() {
+    let patterns = Patterns::parse(b"\xEF\xBB\xBF# c\n\n #x\n!k\r\n").unwrap();
+    assert_eq!(serde_json::to_string(&patterns).unwrap(), r##"["#x","!k"]"##);
+    for (pattern, text) in [
+        ("!", "line 2: illegal exclusion pattern: \"!\""),
+        ("[", "line 2: syntax error in pattern `[`"),
+        ("[z-a]", "line 2: syntax error in pattern `[z-a]`"),
+        ("a\\", "line 2: syntax error in pattern `a\\`"),
+        ("x/\\1", "line 2: syntax error in pattern `x/\\1`"),
+        ("\\y", "line 2: syntax error in pattern `\\y`"),
+    ] {
+        let refused = Patterns::parse(format!("a\n{pattern}\n").as_bytes()).expect_err(pattern);
+        assert_eq!(refused.to_string(), text);
+    }
+}
+
+/// What a pattern matches, said as simply as possible: try everything.
+fn naive(pattern: &[char], path: &[char]) -> bool {
+    match pattern {
+        [] => path.is_empty(),
+        ['*', '*', '/'] | ['*', '*'] => true,
+        ['*', '*', '/', rest @ ..] | ['*', '*', rest @ ..] => {
+            naive(rest, path) || (0..path.len()).any(|at| path[at] == '/' && naive(rest, &path[at + 1..]))
+        }
+        ['*', rest @ ..] => (0..=path.len()).any(|at| !path[..at].contains(&'/') && naive(rest, &path[at..])),
+        ['?', rest @ ..] => path.first().is_some_and(|&c| c != '/') && naive(rest, &path[1..]),
+        [c, rest @ ..] => path.first() == Some(c) && naive(rest, &path[1..]),
+    }
+}
+
+fn naive_list(patterns: &[String], path: &str) -> bool {
+    let mut parents: Vec<String> = vec![path.to_owned()];
+    parents.extend(path.match_indices('/').map(|(at, _)| path[..at].to_owned()));
+    let mut ignored = false;
+    for pattern in patterns {
+        let (exception, text) = match pattern.strip_prefix('!') {
+            Some(text) => (true, text),
+            None => (false, pattern.as_str()),
+        };
+        let text = crate::path::clean(text);
+        let text: Vec<char> = text.trim_start_matches('/').chars().collect();
+        if parents.iter().any(|path| naive(&text, &path.chars().collect::<Vec<_>>())) {
+            ignored = !exception;
+        }
+    }
+    ignored
+}
+
+proptest::proptest! {
+    #[test]
+    fn as_the_naive_matcher(
+        patterns in proptest::collection::vec("!?[ab](/?(\\*|\\?|[ab]|\\*\\*/)){0,5}[ab]", 0..5),
+        path in "[ab]{1,3}(/[ab]{1,3}){0,3}",
+    ) {
+        let read = Patterns::new(&patterns).unwrap();
+        proptest::prop_assert_eq!(read.matches(path.as_bytes()), naive_list(&patterns, &path), "{:?} {}", patterns, path);
+    }
+
+    #[test]
+    fn nothing_is_brought_back_from_a_folder_that_need_not_be_entered(
+        patterns in proptest::collection::vec("!?(\\*\\*/)?[ab*?]{1,2}(/[ab*?]{1,2}){0,2}(/\\*\\*)?", 0..5),
+        folder in "[ab]{1,2}(/[ab]{1,2}){0,2}",
+        below in "[ab]{1,2}(/[ab]{1,2}){0,2}",
+    ) {
+        let patterns = Patterns::new(&patterns).unwrap();
+        let path = format!("{folder}/{below}");
+        if patterns.matches(folder.as_bytes()) && !patterns.may_match_below(folder.as_bytes()) {
+            proptest::prop_assert!(patterns.matches(path.as_bytes()), "{}", path);
+        }
+    }
+
+    #[test]
+    fn any_file_is_read(file in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60)) {
+        if let Ok(patterns) = Patterns::parse(&file) {
+            patterns.matches(b"a/b");
+            patterns.may_match_below(b"a");
+        }
+    }
+}
