@@ -1,0 +1,116 @@
+//! Writing gzip and zstd: blocks of a fixed size, each a member or frame of its own.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+
+use libdeflater::{CompressionLvl, Compressor};
+
+use super::Format;
+use super::blocks::Blocks;
+
+/// Almost three times as fast as what gzip itself does by default, for 4 % more bytes; level 3 takes 40 % longer for
+/// 5 % fewer, or none at all where contents are packed already.
+pub const DEFAULT_GZIP_LEVEL: i32 = 1;
+/// The level that zstd itself takes.
+pub const DEFAULT_ZSTD_LEVEL: i32 = 3;
+
+/// The size of a gzip member before compression; changing it changes the digests of what is pushed.
+const GZIP_BLOCK: usize = 1 << 20;
+/// The size of a zstd frame before compression: larger, since a frame knows nothing of the one before.
+const ZSTD_BLOCK: usize = 4 << 20;
+
+/// Writes a packed stream. Its bytes do not depend on the number of threads.
+pub struct Encoder<W: Write> {
+    kind: EncoderKind<W>,
+}
+
+enum EncoderKind<W: Write> {
+    Plain(W),
+    Blocks(Blocks<W>),
+}
+
+impl<W: Write> Encoder<W> {
+    /// Starts a stream; `None` takes the format's default level.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a level that the format does not have, `Unsupported` for a format that is only read.
+    pub fn new(output: W, format: Format, level: Option<i32>, threads: usize) -> io::Result<Self> {
+        let (size, way, level, levels) = match format {
+            Format::Plain => return Ok(Self { kind: EncoderKind::Plain(output) }),
+            Format::Gzip => {
+                (GZIP_BLOCK, gzip as super::blocks::Compress, level.unwrap_or(DEFAULT_GZIP_LEVEL), 0..=12)
+            }
+            Format::Zstd => {
+                (ZSTD_BLOCK, zstd as super::blocks::Compress, level.unwrap_or(DEFAULT_ZSTD_LEVEL), -7..=22)
+            }
+            Format::Bzip2 | Format::Xz => {
+                let what = format!("{format:?} is read, but not written");
+                return Err(io::Error::new(io::ErrorKind::Unsupported, what.to_lowercase()));
+            }
+        };
+        if !levels.contains(&level) {
+            let what =
+                format!("compression level {level} is not between {} and {}", levels.start(), levels.end());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        Ok(Self { kind: EncoderKind::Blocks(Blocks::new(output, size, (way, level), threads.max(1))) })
+    }
+
+    /// Ends the stream and gives the output back.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn finish(self) -> io::Result<W> {
+        match self.kind {
+            EncoderKind::Plain(output) => Ok(output),
+            EncoderKind::Blocks(blocks) => blocks.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.kind {
+            EncoderKind::Plain(output) => output.write(bytes),
+            EncoderKind::Blocks(blocks) => blocks.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.kind {
+            EncoderKind::Plain(output) => output.flush(),
+            EncoderKind::Blocks(blocks) => blocks.flush(),
+        }
+    }
+}
+
+impl<W: Write> std::fmt::Debug for Encoder<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encoder").finish_non_exhaustive()
+    }
+}
+
+thread_local! {
+    /// What the last block of this thread was compressed with; making one anew costs as much as a small block.
+    static GZIP: RefCell<Option<(i32, Compressor)>> = const { RefCell::new(None) };
+}
+
+fn gzip(level: i32, block: &[u8]) -> io::Result<Vec<u8>> {
+    GZIP.with_borrow_mut(|kept| {
+        if kept.as_ref().is_none_or(|(kept, _)| *kept != level) {
+            let valid = CompressionLvl::new(level).map_err(|_| io::ErrorKind::InvalidInput)?;
+            *kept = Some((level, Compressor::new(valid)));
+        }
+        let Some((_, compressor)) = kept else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let mut bytes = vec![0; compressor.gzip_compress_bound(block.len())];
+        let length = compressor
+            .gzip_compress(block, &mut bytes)
+            .map_err(|_| io::Error::other("the compressed block does not fit"))?;
+        bytes.truncate(length);
+        Ok(bytes)
+    })
+}
+
+fn zstd(level: i32, block: &[u8]) -> io::Result<Vec<u8>> {
+    zstd::bulk::compress(block, level)
+}

@@ -1,0 +1,202 @@
+use super::*;
+use crate::trees::{NOW, layer, list};
+
+struct Case<'a> {
+    source: &'a [&'a str],
+    below: &'a [&'a str],
+    from: &'a str,
+    to: &'a str,
+    options: CopyOptions<'a>,
+}
+
+impl Case<'_> {
+    fn run(&self) -> Result<Vec<String>, WriteError> {
+        let (source, below) = (layer(self.source), layer(self.below));
+        let upper = tempfile::tempdir().unwrap();
+        let from = View::open_directory(source.path()).unwrap();
+        let writer = LayerWriter::open(upper.path(), View::open(&[below.path()]).unwrap(), NOW)?;
+        let destination = Destination { path: ImagePath::new(self.to), is_folder: self.to.ends_with('/') };
+        copy(&from, &ImagePath::new(self.from), &writer, &destination, &self.options)?;
+        writer.finish()?;
+        Ok(list(&View::open(&[below.path(), upper.path()]).unwrap()))
+    }
+}
+
+fn check(source: &[&str], below: &[&str], (from, to): (&str, &str), expected: &[&str]) {
+    let case = Case { source, below, from, to, options: CopyOptions::default() };
+    assert_eq!(case.run().unwrap(), expected, "{from} -> {to}");
+}
+
+#[test]
+fn files_and_directories_go_where_docker_puts_them() {
+    let tree: &[&str] = &["f=1", "d/a=1", "d/s/b=2", "l>d", "lf>f"];
+    check(tree, &[], ("/f", "/x"), &["x=1"]);
+    check(tree, &[], ("/f", "/x/"), &["x/", "x/f=1"]);
+    check(tree, &["x/"], ("/f", "/x"), &["x/", "x/f=1"]);
+    check(tree, &[], ("/f", "/n/m/x"), &["n/", "n/m/", "n/m/x=1"]);
+    check(tree, &[], ("/d", "/x"), &["x/", "x/a=1", "x/s/", "x/s/b=2"]);
+    check(
+        tree,
+        &["x/old=1", "x/s/c=3"],
+        ("/d", "/x/"),
+        &["x/", "x/a=1", "x/old=1", "x/s/", "x/s/b=2", "x/s/c=3"],
+    );
+    check(tree, &["x=old"], ("/f", "/x"), &["x=1"]);
+    check(tree, &["real/", "x>real"], ("/f", "/x/"), &["real/", "real/f=1", "x>real"]);
+    check(tree, &["x>/no/where"], ("/f", "/x/"), &["no/", "no/where/", "no/where/f=1", "x>/no/where"]);
+    check(tree, &["x/f>/elsewhere"], ("/f", "/x/"), &["x/", "x/f=1"]);
+    check(tree, &[], ("/l", "/x"), &["x/", "x/a=1", "x/s/", "x/s/b=2"]);
+    check(tree, &[], ("/lf", "/x/"), &["x/", "x/lf=1"]);
+    check(
+        tree,
+        &[],
+        ("/", "/x"),
+        &["x/", "x/d/", "x/d/a=1", "x/d/s/", "x/d/s/b=2", "x/f=1", "x/l>d", "x/lf>f"],
+    );
+    check(&["p|", "m@4711=1", "d@2750/"], &[], ("/", "/"), &["d/ @2750", "m=1 @4711", "p named pipe @0"]);
+}
+
+#[test]
+fn kinds_that_do_not_go_together_are_refused() {
+    let tree: &[&str] = &["f=1", "d/a=1"];
+    for (below, from, to, wanted) in [
+        (&["x=old"][..], "/d", "/x", "cannot copy to non-directory: /x"),
+        (&["x=old"], "/f", "/x/y", "cannot copy to non-directory: /x"),
+        (&["x=old"], "/f", "/x/", "cannot copy to non-directory: /x"),
+        (&["x/a/"], "/d", "/x", "cannot replace directory /x/a with a file"),
+        (&["x/f/"], "/f", "/x", "cannot replace directory /x/f with a file"),
+        (&[], "/none", "/x", "`/none`: no such file or directory"),
+        (&["x/l>/y", "y/"], "/d2", "/x", "`/d2`: no such file or directory"),
+    ] {
+        let case = Case { source: tree, below, from, to, options: CopyOptions::default() };
+        assert_eq!(case.run().unwrap_err().to_string(), wanted, "{from} -> {to}");
+    }
+}
+
+#[test]
+fn owners_and_modes_reach_what_is_made_on_the_way() {
+    let tree: &[&str] = &["d/a=1", "d/s/b=2"];
+    let octal = ModeChange::parse("444").unwrap();
+    let wide = ModeChange::parse("7777").unwrap();
+    let symbolic = ModeChange::parse("u=rwX,go=").unwrap();
+    for (mode, expected) in [
+        (None, ["n/ 5:6", "n/x/ 5:6", "n/x/a=1 5:6", "n/x/s/ 5:6", "n/x/s/b=2 5:6"]),
+        (
+            Some(&octal),
+            ["n/ @444 5:6", "n/x/ @444 5:6", "n/x/a=1 @444 5:6", "n/x/s/ @444 5:6", "n/x/s/b=2 @444 5:6"],
+        ),
+        (Some(&wide), ["n/ 5:6", "n/x/ 5:6", "n/x/a=1 @7777 5:6", "n/x/s/ @7777 5:6", "n/x/s/b=2 @7777 5:6"]),
+        (
+            Some(&symbolic),
+            ["n/ 5:6", "n/x/ 5:6", "n/x/a=1 @600 5:6", "n/x/s/ @700 5:6", "n/x/s/b=2 @600 5:6"],
+        ),
+    ] {
+        let options =
+            CopyOptions { owner: Some((5, 6)), folder_owner: Some((5, 6)), mode, ..CopyOptions::default() };
+        let case = Case { source: tree, below: &[], from: "/d", to: "/n/x", options };
+        assert_eq!(case.run().unwrap(), expected, "{mode:?}");
+    }
+}
+
+#[test]
+fn directories_on_the_way_inherit_what_mkdir_does() {
+    let below: &[&str] = &["g@2775/"];
+    let tree: &[&str] = &["d/s/b=2"];
+    let check = |folder_owner: Option<(u32, u32)>, from: &str, to: &str, expected: &[&str]| {
+        let options = CopyOptions { folder_owner, ..CopyOptions::default() };
+        let case = Case { source: tree, below, from, to, options };
+        assert_eq!(case.run().unwrap(), expected, "{from} -> {to}");
+    };
+    check(None, "/d/s/b", "/g/n/m/b", &["g/ @2775", "g/n/ @2755", "g/n/m/ @2755", "g/n/m/b=2"]);
+    check(Some((5, 6)), "/d/s/b", "/g/n/", &["g/ @2775", "g/n/ @2755 5:6", "g/n/b=2"]);
+    check(None, "/d", "/g/n", &["g/ @2775", "g/n/ @2755", "g/n/s/", "g/n/s/b=2"]);
+}
+
+#[test]
+fn filters_leave_out_and_look_inside() {
+    let tree: &[&str] = &["a/b/c/keep=1", "a/b/no=2", "a/e/no=3", "k/x=4", "k/y/z=5", "top=6"];
+    let filter = |path: &[u8], is_folder: bool| match path {
+        b"k" | b"k/y" | b"k/y/z" | b"a/b/c/keep" => Verdict::Keep,
+        _ if is_folder => Verdict::Descend,
+        _ => Verdict::Skip,
+    };
+    for below in [&[][..], &["x/a/b/old=1"]] {
+        let options = CopyOptions { filter: Some(&filter), ..CopyOptions::default() };
+        let case = Case { source: tree, below, from: "/", to: "/x", options };
+        let mut lines = case.run().unwrap();
+        lines.retain(|line| line != "x/a/b/old=1");
+        assert_eq!(
+            lines,
+            ["x/", "x/a/", "x/a/b/", "x/a/b/c/", "x/a/b/c/keep=1", "x/k/", "x/k/y/", "x/k/y/z=5"]
+        );
+    }
+}
+
+#[test]
+fn shared_files_stay_shared_and_times_stay() {
+    let source = layer(&["t/a=same", "t/b&t/a", "t/d/c&t/a", "t/big=x"]);
+    let big = std::fs::File::options().write(true).open(source.path().join("t/big")).unwrap();
+    big.set_len(8 << 20).unwrap();
+    let upper = tempfile::tempdir().unwrap();
+    let from = View::open_directory(source.path()).unwrap();
+    let writer = LayerWriter::open(upper.path(), View::empty(), NOW).unwrap();
+    let destination = Destination { path: ImagePath::new("/t"), is_folder: false };
+    let copied = copy(&from, &ImagePath::new("/t"), &writer, &destination, &CopyOptions::default()).unwrap();
+    writer.finish().unwrap();
+    assert_eq!((copied.files, copied.folders, copied.size_bytes), (4, 2, 4 + (8 << 20)));
+    let made = View::open(&[upper.path()]).unwrap();
+    let entry = |view: &View, path: &str| view.lookup(&ImagePath::new(path)).unwrap().unwrap();
+    assert_eq!(entry(&made, "/t/a").inode, entry(&made, "/t/d/c").inode);
+    assert_eq!(entry(&made, "/t/b").links, 3);
+    for path in ["/t", "/t/a", "/t/d", "/t/d/c"] {
+        assert_eq!(entry(&made, path).mtime, entry(&from, path).mtime, "{path}");
+    }
+    let holes = entry(&made, "/t/big");
+    assert!(holes.size_bytes == 8 << 20 && holes.allocated_bytes < 1 << 20, "{holes:?}");
+}
+
+#[test]
+fn many_files_are_copied_by_many_threads() {
+    let source = tempfile::tempdir().unwrap();
+    for folder in 0..20 {
+        let folder = source.path().join(format!("d{folder}"));
+        std::fs::create_dir(&folder).unwrap();
+        for file in 0..150 {
+            std::fs::write(folder.join(format!("f{file}")), format!("content {file}")).unwrap();
+        }
+    }
+    let from = View::open_directory(source.path()).unwrap();
+    let upper = tempfile::tempdir().unwrap();
+    let writer = LayerWriter::open(upper.path(), View::empty(), NOW).unwrap();
+    let destination = Destination { path: ImagePath::root(), is_folder: true };
+    let options = CopyOptions { threads: 4, ..CopyOptions::default() };
+    let copied = copy(&from, &ImagePath::root(), &writer, &destination, &options).unwrap();
+    writer.finish().unwrap();
+    assert_eq!((copied.files, copied.folders), (3000, 21));
+    assert_eq!(list(&from), list(&View::open(&[upper.path()]).unwrap()));
+}
+
+#[test]
+fn what_is_removed_and_made_again_is_new() {
+    let below = layer(&["d/x=1", "d/y=1", "f=1"]);
+    let upper = tempfile::tempdir().unwrap();
+    let writer = LayerWriter::open(upper.path(), View::open(&[below.path()]).unwrap(), NOW).unwrap();
+    let path = |text: &str| ImagePath::new(text);
+    writer.remove(&path("/d/x")).unwrap();
+    assert_eq!(list(&writer.view()), ["d/", "d/y=1", "f=1"]);
+    writer.remove(&path("/d")).unwrap();
+    writer.remove(&path("/f")).unwrap();
+    writer.remove(&path("/none")).unwrap();
+    assert_eq!(list(&writer.view()), [""; 0]);
+    writer.make_folders(&path("/d/e"), NewFolders::default()).unwrap();
+    writer
+        .write_file(
+            &path("/f"),
+            b"2",
+            &Metadata { mode_bits: 0o600, ..Metadata::default() },
+            NewFolders::default(),
+        )
+        .unwrap();
+    writer.finish().unwrap();
+    assert_eq!(list(&View::open(&[below.path(), upper.path()]).unwrap()), ["d/", "d/e/", "f=2 @600"]);
+}

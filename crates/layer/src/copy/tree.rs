@@ -1,0 +1,444 @@
+//! Copying a directory: one thread walks, all of them copy.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use lighter_image::ImagePath;
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::content::copy_content;
+use super::{Copied, CopyOptions, Verdict};
+use crate::dirfd;
+use crate::entry::{Entry, Inode, Kind, Metadata};
+use crate::place::{self, Placer};
+use crate::view::{Folder, Found, Item, ViewError};
+use crate::writer::{LayerWriter, Slot, WriteError};
+
+/// How many small files are handed over at once.
+const BATCH: usize = 64;
+/// A batch is handed over early when its content is this large.
+const BATCH_BYTES: u64 = 4 << 20;
+/// What a thread copies through.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// One copy into a layer.
+pub(super) struct Job<'a> {
+    to: &'a LayerWriter,
+    options: CopyOptions<'a>,
+    /// Where the first name of a shared file went.
+    linked: HashMap<Inode, Vec<u8>>,
+    copied: Copied,
+    buffer: Vec<u8>,
+    pool: Option<Pool>,
+}
+
+/// The way to the threads that copy.
+#[derive(Clone)]
+struct Pool {
+    batches: Sender<Batch>,
+    outcome: Arc<Outcome>,
+}
+
+/// What the threads report.
+#[derive(Default)]
+struct Outcome {
+    failed: AtomicBool,
+    error: Mutex<Option<WriteError>>,
+    size_bytes: AtomicU64,
+}
+
+/// Files of one directory, to be copied by any thread.
+struct Batch {
+    from: Arc<OwnedFd>,
+    to: Arc<OwnedFd>,
+    /// The path of the destination directory, for errors.
+    path: Vec<u8>,
+    files: Vec<(Vec<u8>, Entry, Metadata)>,
+    size_bytes: u64,
+}
+
+/// A directory that is being copied.
+struct Level {
+    from: Folder,
+    items: std::vec::IntoIter<Item>,
+    /// How long the path is, without a slash at its end.
+    length: usize,
+    /// Where it goes; none yet where it is made only if something in it is copied.
+    to: Option<Target>,
+    name: Vec<u8>,
+    metadata: Metadata,
+    batch: Option<Batch>,
+}
+
+/// A destination directory, and whether nothing was in it when it was entered.
+struct Target {
+    slot: Slot,
+    fresh: bool,
+}
+
+impl<'a> Job<'a> {
+    pub(super) fn new(to: &'a LayerWriter, options: CopyOptions<'a>) -> Self {
+        Self {
+            to,
+            options,
+            linked: HashMap::new(),
+            copied: Copied::default(),
+            buffer: Vec::new(),
+            pool: None,
+        }
+    }
+
+    /// Runs the walk with threads beside it, which start when there is enough to do.
+    pub(super) fn run(
+        &mut self,
+        walk: impl FnOnce(&mut Self) -> Result<(), WriteError>,
+    ) -> Result<Copied, WriteError> {
+        let helpers = self.options.threads.saturating_sub(1);
+        let (batches, todo) = crossbeam_channel::bounded::<Batch>(4 * helpers.max(1));
+        let outcome = Arc::new(Outcome::default());
+        let way = self.way();
+        let walked = std::thread::scope(|scope| {
+            for _ in 0..helpers {
+                let (todo, outcome) = (todo.clone(), Arc::clone(&outcome));
+                // Threads cost little, and wait for the first batch.
+                scope.spawn(move || work(&todo, &outcome, way));
+            }
+            if helpers > 0 {
+                self.pool = Some(Pool { batches, outcome: Arc::clone(&outcome) });
+            }
+            let walked = walk(self);
+            self.pool = None;
+            walked
+        });
+        let error = outcome.error.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(error) = error {
+            return Err(error);
+        }
+        walked?;
+        self.copied.size_bytes += outcome.size_bytes.load(Ordering::Relaxed);
+        Ok(self.copied)
+    }
+
+    /// Copies what is in a directory into another, without recursion.
+    pub(super) fn folder(&mut self, from: Folder, slot: Slot) -> Result<(), WriteError> {
+        self.copied.folders += 1;
+        let fresh = slot.is_blank()?;
+        let mut path = Vec::new();
+        let top = Level::open(from, &path, Some(Target { slot, fresh }), (Vec::new(), Metadata::default()))?;
+        let mut levels = vec![top];
+        while let Some(level) = levels.last_mut() {
+            path.truncate(level.length);
+            let Some(item) = level.items.next() else {
+                if let Some(batch) = level.batch.take() {
+                    self.hand_over(batch)?;
+                }
+                levels.pop();
+                continue;
+            };
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(&item.name);
+            let entry = &item.found.entry;
+            let verdict =
+                self.options.filter.map_or(Verdict::Keep, |filter| filter(&path, entry.is_folder()));
+            match (verdict, entry.kind) {
+                (Verdict::Skip, _) | (_, Kind::Socket) => {}
+                (_, Kind::Folder) => self.enter(&mut levels, item, verdict, &path)?,
+                (Verdict::Descend, _) => {}
+                (Verdict::Keep, _) => self.file(&mut levels, item, &path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a directory of the source, and its copy unless that has to wait.
+    fn enter(
+        &mut self,
+        levels: &mut Vec<Level>,
+        Item { name, found }: Item,
+        verdict: Verdict,
+        path: &[u8],
+    ) -> Result<(), WriteError> {
+        let fail = |error| source_error(path, error);
+        let from = &levels[levels.len() - 1].from;
+        let inner = from.open_folder(&name, &found).map_err(fail)?;
+        let mut metadata = self.options.metadata(&found.entry);
+        if self.options.xattrs {
+            metadata.xattrs = inner.own_xattrs().map_err(fail)?;
+        }
+        let mut to = None;
+        if verdict == Verdict::Keep {
+            self.settle(levels)?;
+            if let Some(parent) = levels.last().and_then(|level| level.to.as_ref()) {
+                let (slot, fresh) = self.to.enter(&parent.slot, &name, &metadata)?;
+                if !fresh {
+                    self.to.restyle(&slot, &metadata)?;
+                }
+                self.copied.folders += 1;
+                to = Some(Target { slot, fresh });
+            }
+        }
+        levels.push(Level::open(inner, path, to, (name, metadata))?);
+        Ok(())
+    }
+
+    /// Makes the directories that waited for something to be copied into them.
+    fn settle(&mut self, levels: &mut [Level]) -> Result<(), WriteError> {
+        let made = levels.iter().rposition(|level| level.to.is_some()).unwrap_or(0);
+        for at in made + 1..levels.len() {
+            let [.., parent, level] = &mut levels[..=at] else { break };
+            if let Some(parent) = &parent.to {
+                let (slot, fresh) = self.to.enter(&parent.slot, &level.name, &level.metadata)?;
+                self.copied.folders += 1;
+                level.to = Some(Target { slot, fresh });
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies an entry that is no directory, now or soon.
+    fn file(
+        &mut self,
+        levels: &mut [Level],
+        Item { name, found }: Item,
+        path: &[u8],
+    ) -> Result<(), WriteError> {
+        self.settle(levels)?;
+        let Some(Level { from, to: Some(Target { slot, fresh }), batch, .. }) = levels.last_mut() else {
+            return Ok(());
+        };
+        if !*fresh {
+            slot.vacate(&name)?;
+        }
+        if found.entry.kind != Kind::File || self.options.links && found.entry.is_linked_file() {
+            return self.odd_one(from, (&name, &found), slot, &name);
+        }
+        dirfd::check_length(path).map_err(|error| source_error(path, error.into()))?;
+        let metadata = self.options.metadata(&found.entry);
+        let holder = Arc::clone(from.holder(&found));
+        self.enqueue(batch, &holder, slot, (name, found.entry, metadata))
+    }
+
+    /// Copies one entry that is no directory.
+    pub(super) fn single(
+        &mut self,
+        from: &Folder,
+        (source, found): (&[u8], Found),
+        to: &Slot,
+        name: &[u8],
+    ) -> Result<(), WriteError> {
+        to.vacate(name)?;
+        if found.entry.kind != Kind::File {
+            return self.odd_one(from, (source, &found), to, name);
+        }
+        let metadata = self.file_metadata(from, source, &found)?;
+        let fail = |error| WriteError::io(&to.path_of(name), error);
+        self.buffer.resize(BUFFER_BYTES, 0);
+        let holder = from.holder(&found);
+        let way = self.way();
+        let size =
+            copy_file(way, (holder, source), (&to.upper, name), &found.entry, &metadata, &mut self.buffer);
+        self.copied.size_bytes += size.map_err(fail)?;
+        self.copied.files += 1;
+        Ok(())
+    }
+
+    /// Links, pipes, devices, and files with several names: all that needs an order.
+    fn odd_one(
+        &mut self,
+        from: &Folder,
+        (source, found): (&[u8], &Found),
+        to: &Slot,
+        name: &[u8],
+    ) -> Result<(), WriteError> {
+        let entry = &found.entry;
+        let fail = |error| WriteError::io(&to.path_of(name), error);
+        let metadata = self.file_metadata(from, source, found)?;
+        let (way, placer) = (self.way(), self.to.placer);
+        self.copied.files += 1;
+        match entry.kind {
+            Kind::Link => {
+                let target = from.read_link(source, found).map_err(fail)?;
+                let metadata = Metadata { mode_bits: 0o777, ..metadata };
+                placer.make_link(&to.upper, name, &target, &metadata).map_err(fail)
+            }
+            Kind::File => {
+                if let Some(first) = self.linked.get(&entry.inode)
+                    && self.link(first, to, name)?
+                {
+                    return Ok(());
+                }
+                self.linked.insert(entry.inode, to.path_of(name));
+                self.buffer.resize(BUFFER_BYTES, 0);
+                let source = (from.holder(found), source);
+                let size = copy_file(way, source, (&to.upper, name), entry, &metadata, &mut self.buffer);
+                self.copied.size_bytes += size.map_err(fail)?;
+                Ok(())
+            }
+            kind => placer.make_node(&to.upper, name, (kind, entry.device), &metadata).map_err(fail),
+        }
+    }
+
+    const fn way(&self) -> Way {
+        Way { placer: self.to.placer, xattrs: self.options.xattrs }
+    }
+
+    /// Gives a file one more name; `false` where the file system allows no further one.
+    fn link(&self, first: &[u8], to: &Slot, name: &[u8]) -> Result<bool, WriteError> {
+        let (parent, file) = match first.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (&first[..slash], &first[slash + 1..]),
+            None => (&b""[..], first),
+        };
+        let parent = self.to.upper_folder(parent)?;
+        match rustix::fs::linkat(parent, file, &to.upper, name, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::MLINK) => Ok(false),
+            Err(error) => Err(WriteError::io(&to.path_of(name), error)),
+        }
+    }
+
+    /// What a copy gets; the attributes of a file are read once it is open.
+    fn file_metadata(&self, from: &Folder, name: &[u8], found: &Found) -> Result<Metadata, WriteError> {
+        let mut metadata = self.options.metadata(&found.entry);
+        if self.options.xattrs && found.entry.kind != Kind::File {
+            let xattrs = from.xattrs(name, found);
+            metadata.xattrs = xattrs.map_err(|error| ViewError::io(&ImagePath::new(name), error))?;
+        }
+        Ok(metadata)
+    }
+
+    /// Collects files of one directory, and hands them over when there are enough.
+    fn enqueue(
+        &mut self,
+        batch: &mut Option<Batch>,
+        from: &Arc<OwnedFd>,
+        to: &Slot,
+        file: (Vec<u8>, Entry, Metadata),
+    ) -> Result<(), WriteError> {
+        let goes_along = |batch: &Batch| {
+            Arc::ptr_eq(&batch.from, from)
+                && Arc::ptr_eq(&batch.to, &to.upper)
+                && batch.files.len() < BATCH
+                && batch.size_bytes < BATCH_BYTES
+        };
+        if batch.as_ref().is_some_and(|batch| !goes_along(batch))
+            && let Some(full) = batch.take()
+        {
+            self.hand_over(full)?;
+        }
+        let batch = batch.get_or_insert_with(|| Batch {
+            from: Arc::clone(from),
+            to: Arc::clone(&to.upper),
+            path: to.path.clone(),
+            files: Vec::new(),
+            size_bytes: 0,
+        });
+        batch.size_bytes += file.1.size_bytes;
+        batch.files.push(file);
+        Ok(())
+    }
+
+    /// Gives a batch to another thread, or copies it here where all are busy.
+    fn hand_over(&mut self, batch: Batch) -> Result<(), WriteError> {
+        self.copied.files += batch.files.len() as u64;
+        let batch = match &self.pool {
+            None => batch,
+            Some(pool) => {
+                if pool.outcome.failed.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                match pool.batches.try_send(batch) {
+                    Ok(()) => return Ok(()),
+                    Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) => batch,
+                }
+            }
+        };
+        self.buffer.resize(BUFFER_BYTES, 0);
+        self.copied.size_bytes += batch.copy(self.way(), &mut self.buffer)?;
+        Ok(())
+    }
+}
+
+impl Level {
+    fn open(
+        from: Folder,
+        path: &[u8],
+        to: Option<Target>,
+        (name, metadata): (Vec<u8>, Metadata),
+    ) -> Result<Self, WriteError> {
+        dirfd::check_length(path).map_err(|error| source_error(path, error.into()))?;
+        let items = from.items().map_err(|error| source_error(path, error))?.into_iter();
+        Ok(Self { from, items, length: path.len(), to, name, metadata, batch: None })
+    }
+}
+
+fn source_error(path: &[u8], error: io::Error) -> WriteError {
+    WriteError::View(ViewError::io(&ImagePath::new(path), error))
+}
+
+/// Copies batches until there are no more, or one fails.
+fn work(todo: &Receiver<Batch>, outcome: &Outcome, way: Way) {
+    let mut buffer = Vec::new();
+    for batch in todo {
+        if outcome.failed.load(Ordering::Relaxed) {
+            continue;
+        }
+        buffer.resize(BUFFER_BYTES, 0);
+        match batch.copy(way, &mut buffer) {
+            Ok(size) => {
+                outcome.size_bytes.fetch_add(size, Ordering::Relaxed);
+            }
+            Err(error) => {
+                outcome.failed.store(true, Ordering::Relaxed);
+                outcome.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        }
+    }
+}
+
+impl Batch {
+    fn copy(self, way: Way, buffer: &mut [u8]) -> Result<u64, WriteError> {
+        let mut size_bytes = 0;
+        for (name, entry, metadata) in &self.files {
+            let copied = copy_file(way, (&self.from, name), (&self.to, name), entry, metadata, buffer);
+            size_bytes +=
+                copied.map_err(|error| WriteError::io(&[&self.path[..], b"/", name].concat(), error))?;
+        }
+        Ok(size_bytes)
+    }
+}
+
+/// How a thread copies a file.
+#[derive(Clone, Copy)]
+struct Way {
+    placer: Placer,
+    xattrs: bool,
+}
+
+/// Copies one file into a name that is free.
+fn copy_file(
+    way: Way,
+    (from, source): (&Arc<OwnedFd>, &[u8]),
+    (to, name): (&Arc<OwnedFd>, &[u8]),
+    entry: &Entry,
+    metadata: &Metadata,
+    buffer: &mut [u8],
+) -> io::Result<u64> {
+    let source = dirfd::open_file(from, source)?;
+    let file = place::create_file(to, name, metadata.mode_bits)?;
+    let size = copy_content(&source, &file, entry, buffer)?;
+    let xattrs = if way.xattrs { dirfd::xattrs_fd(&source)? } else { Vec::new() };
+    if xattrs.is_empty() {
+        way.placer.finish_file(&file, metadata)?;
+    } else {
+        way.placer.finish_file(&file, &Metadata { xattrs, ..metadata.clone() })?;
+    }
+    Ok(size)
+}

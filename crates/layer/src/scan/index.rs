@@ -1,0 +1,207 @@
+//! The stat index: digests of files by what their inodes said, in one flat file.
+//!
+//! # Shape
+//! The eight bytes `LTRSTAT1`; records of 93 bytes, sorted by device and inode; a CRC-32 of all before it. A
+//! record is device, inode, size, seconds and nanoseconds of both times, mode, age and digest; numbers are
+//! little-endian. The age counts the writes since the file was last seen: what is forgotten long enough goes.
+//!
+//! # Trust
+//! A file is written down only if both its times are older than the start of the scan by more than the clock
+//! of the file system may lag. Whoever changes it later gives it another time, since that clock has moved on.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use lighter_image::Digest;
+use rustix::fs::{Mode, OFlags};
+
+use crate::entry::{Entry, Kind, Timestamp};
+
+const MAGIC: &[u8; 8] = b"LTRSTAT1";
+const KEY: usize = 16;
+/// All that has to be equal.
+const STAT: usize = 60;
+const AGE: usize = STAT;
+const RECORD: usize = STAT + 1 + 32;
+/// After so many writes a file that was not seen is forgotten.
+const MAX_AGE: u8 = 16;
+/// How far the clock of a file system may lag behind ours: a tick, and some more.
+const LAG_NANOS: i128 = 20_000_000;
+
+/// The records of an index, as they are in the file.
+#[derive(Default)]
+pub(super) struct Index {
+    records: Vec<u8>,
+}
+
+impl Index {
+    /// Reads an index; one that is missing or damaged is empty, and costs only time.
+    pub(super) fn load(path: &Path) -> Self {
+        let Ok(mut bytes) = std::fs::read(path) else { return Self::default() };
+        let sound = bytes.len() >= MAGIC.len() + 4 && bytes.starts_with(MAGIC) && {
+            let (body, sum) = bytes.split_at(bytes.len() - 4);
+            (body.len() - MAGIC.len()).is_multiple_of(RECORD) && checksum(body).to_le_bytes() == *sum
+        };
+        if !sound {
+            tracing::warn!(path = %path.display(), "stat index is damaged: every file is read again");
+            return Self::default();
+        }
+        bytes.truncate(bytes.len() - 4);
+        bytes.drain(..MAGIC.len());
+        Self { records: bytes }
+    }
+
+    /// The records of files whose digests are known.
+    pub(super) fn of<'e>(known: impl Iterator<Item = (&'e Entry, Digest)>) -> Self {
+        let mut records: Vec<[u8; RECORD]> = known.map(|(entry, digest)| record_of(entry, digest)).collect();
+        records.sort_unstable_by_key(|record| key(record));
+        Self { records: records.into_flattened() }
+    }
+
+    fn count(&self) -> usize {
+        self.records.len() / RECORD
+    }
+
+    fn record(&self, at: usize) -> &[u8] {
+        &self.records[at * RECORD..(at + 1) * RECORD]
+    }
+
+    /// Finds the digest of a file that is as it was. `near` is where the last one was found: files that were
+    /// made together have inodes side by side.
+    pub(super) fn find(&self, entry: &Entry, near: &mut usize) -> Option<Digest> {
+        if self.records.is_empty() {
+            return None;
+        }
+        let stat = stat(entry);
+        let matches = |at: usize| at < self.count() && self.record(at)[..KEY] == stat[..KEY];
+        let at = if matches(*near + 1) { *near + 1 } else { self.search(&stat)? };
+        *near = at;
+        let record = self.record(at);
+        if record[..STAT] != stat {
+            return None;
+        }
+        Some(Digest::from_bytes(record[AGE + 1..].try_into().ok()?))
+    }
+
+    fn search(&self, stat: &[u8; STAT]) -> Option<usize> {
+        let (mut low, mut high) = (0, self.count());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            match key(self.record(middle)).cmp(&key(stat)) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Equal => return Some(middle),
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+
+    /// Writes the index anew: what was seen, and what was known before and may be seen again.
+    pub(super) fn save<'e>(
+        &self,
+        path: &Path,
+        seen: impl Iterator<Item = (&'e Entry, Digest)>,
+        now: Timestamp,
+    ) -> io::Result<()> {
+        let settled = seen.filter(|(entry, _)| is_settled(entry, now));
+        let mut records: Vec<[u8; RECORD]> =
+            settled.map(|(entry, digest)| record_of(entry, digest)).collect();
+        records.sort_unstable_by_key(|record| key(record));
+        records.dedup_by(|later, first| later[..KEY] == first[..KEY]);
+        // Of two records of one inode the one just seen stays.
+        let seen = records.len();
+        for old in self.records.chunks_exact(RECORD).filter(|old| old[AGE] < MAX_AGE) {
+            if records[..seen].binary_search_by_key(&key(old), |record| key(record)).is_err() {
+                let mut record = [0; RECORD];
+                record.copy_from_slice(old);
+                record[AGE] += 1;
+                records.push(record);
+            }
+        }
+        if records.len() > seen {
+            records.sort_unstable_by_key(|record| key(record));
+        }
+        let records = records.into_flattened();
+        let mut sum = libdeflater::Crc::new();
+        sum.update(MAGIC);
+        sum.update(&records);
+        replace(path, &[MAGIC, &records, &sum.sum().to_le_bytes()])
+    }
+}
+
+fn record_of(entry: &Entry, digest: Digest) -> [u8; RECORD] {
+    let mut record = [0; RECORD];
+    record[..STAT].copy_from_slice(&stat(entry));
+    record[AGE + 1..].copy_from_slice(digest.as_bytes());
+    record
+}
+
+/// Device and inode, to be compared as numbers.
+fn key(record: &[u8]) -> (u64, u64) {
+    let number =
+        |at: usize| record[at..at + 8].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    (number(0), number(8))
+}
+
+fn stat(entry: &Entry) -> [u8; STAT] {
+    let mut stat = [0; STAT];
+    let mut rest = &mut stat[..];
+    let mut put = |bytes: &[u8]| {
+        let (field, after) = std::mem::take(&mut rest).split_at_mut(bytes.len());
+        field.copy_from_slice(bytes);
+        rest = after;
+    };
+    put(&entry.inode.device.to_le_bytes());
+    put(&entry.inode.number.to_le_bytes());
+    put(&entry.size_bytes.to_le_bytes());
+    for time in [entry.mtime, entry.changed_at] {
+        put(&time.seconds.to_le_bytes());
+        put(&time.nanos.to_le_bytes());
+    }
+    let kind = if entry.kind == Kind::File { 1 << 31 } else { 0 };
+    put(&(entry.mode_bits | kind).to_le_bytes());
+    stat
+}
+
+/// Whether nothing that a record keeps has changed.
+pub(super) fn is_same(a: &Entry, b: &Entry) -> bool {
+    stat(a) == stat(b)
+}
+
+/// Whether a later change is sure to show in a file's times.
+fn is_settled(entry: &Entry, now: Timestamp) -> bool {
+    let nanos = |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
+    let latest = nanos(entry.mtime.max(entry.changed_at));
+    latest < nanos(now) - LAG_NANOS
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    libdeflater::crc32(bytes)
+}
+
+/// Writes beside the file, then takes its place: whoever reads sees the old one or the new one.
+fn replace(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let mut beside = name.to_owned();
+    beside.push(format!(".{}.new", rustix::process::getpid()));
+    let beside = folder.join(beside);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let open = || rustix::fs::open(&beside, flags, Mode::from_raw_mode(0o600)).map_err(io::Error::from);
+    let opened = match open() {
+        // the first index of all makes the folder
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(folder).and_then(|()| open())
+        }
+        opened => opened,
+    };
+    let written = opened
+        .map(std::fs::File::from)
+        .and_then(|mut file| pieces.iter().try_for_each(|piece| file.write_all(piece)))
+        .and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        drop(std::fs::remove_file(&beside));
+    }
+    written
+}

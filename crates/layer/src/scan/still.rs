@@ -1,0 +1,115 @@
+//! Whether a context is as it was listed, told without a new list.
+
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use lighter_image::ImagePath;
+use rustix::io::Errno;
+
+use super::{Node, ScanError, index};
+use crate::copy::{Filter, Verdict};
+use crate::dirfd;
+use crate::entry::{Entry, Kind};
+
+/// A directory that is open.
+struct Level {
+    folder: OwnedFd,
+    path: Vec<u8>,
+    nodes: Range<usize>,
+}
+
+/// A directory in one that is open: its name, its path, and what was in it.
+struct Inner {
+    parent: Arc<Level>,
+    name: Vec<u8>,
+    path: Vec<u8>,
+    nodes: Range<usize>,
+}
+
+/// Looks at every entry once more.
+pub(super) fn is_still(nodes: &[Node], root: OwnedFd, filter: Option<Filter<'_>>) -> Result<bool, ScanError> {
+    let top = Arc::new(Level { folder: root, path: Vec::new(), nodes: 0..nodes.len() });
+    let Some(mut ahead) = inner(&top, nodes, filter)? else { return Ok(false) };
+    while let Some(Inner { parent, name, path, nodes: range }) = ahead.pop() {
+        let folder = match dirfd::open_folder(&parent.folder, &name) {
+            Ok(folder) => folder,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+            Err(error) => return Err(failed(&path, error)),
+        };
+        drop(parent);
+        let Some(below) = inner(&Arc::new(Level { folder, path, nodes: range }), nodes, filter)? else {
+            return Ok(false);
+        };
+        ahead.extend(below);
+    }
+    Ok(true)
+}
+
+/// The directories in a directory, where all of it is as it was.
+fn inner(
+    level: &Arc<Level>,
+    nodes: &[Node],
+    filter: Option<Filter<'_>>,
+) -> Result<Option<Vec<Inner>>, ScanError> {
+    let keeps = |path: &[u8], is_folder: bool| match filter.map_or(Verdict::Keep, |f| f(path, is_folder)) {
+        Verdict::Keep => true,
+        Verdict::Descend => is_folder,
+        Verdict::Skip => false,
+    };
+    let was_kept = |node: &Node| keeps(&level.path_of(&node.name), node.entry.is_folder());
+    let mut names = dirfd::names(&level.folder).map_err(|error| failed(&level.path, error))?;
+    names.sort_unstable();
+    let (mut inner, mut at, end) = (Vec::new(), level.nodes.start, level.nodes.end);
+    for name in names {
+        let path = level.path_of(&name);
+        let found = dirfd::stat(&level.folder, &name).map_err(|error| failed(&path, error))?;
+        let Some(entry) = found.filter(|entry| keeps(&path, entry.is_folder())) else { continue };
+        // what lay in between must be none of the filter's
+        while at < end && *nodes[at].name < *name {
+            if was_kept(&nodes[at]) {
+                return Ok(None);
+            }
+            at = nodes[at].end;
+        }
+        let Some(node) = nodes[..end].get(at).filter(|node| *node.name == *name) else { return Ok(None) };
+        if !level.is_same(&entry, node, &path)? {
+            return Ok(None);
+        }
+        if entry.is_folder() {
+            inner.push(Inner { parent: Arc::clone(level), name, path, nodes: at + 1..node.end });
+        }
+        at = node.end;
+    }
+    while at < end {
+        if was_kept(&nodes[at]) {
+            return Ok(None);
+        }
+        at = nodes[at].end;
+    }
+    Ok(Some(inner))
+}
+
+impl Level {
+    fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        if self.path.is_empty() { name.to_vec() } else { [&self.path, &b"/"[..], name].concat() }
+    }
+
+    fn is_same(&self, now: &Entry, before: &Node, path: &[u8]) -> Result<bool, ScanError> {
+        let is_same = now.kind == before.entry.kind && now.mode_bits == before.entry.mode_bits;
+        Ok(is_same
+            && match now.kind {
+                Kind::File => index::is_same(now, &before.entry),
+                Kind::Link => {
+                    let target = dirfd::read_link(&self.folder, &before.name);
+                    *target.map_err(|error| failed(path, error))? == *before.target
+                }
+                Kind::CharDevice | Kind::BlockDevice => now.device == before.entry.device,
+                Kind::Folder | Kind::Fifo | Kind::Socket => true,
+            })
+    }
+}
+
+fn failed(path: &[u8], source: impl Into<std::io::Error>) -> ScanError {
+    ScanError::Read { path: ImagePath::new(path), source: source.into() }
+}
