@@ -1,0 +1,343 @@
+//! What the files are that a step takes from a tree: digests by content, never by time.
+//!
+//! A context is listed once, for all steps together, and only where some of them can reach; the digests of its files
+//! come from the stat index. Other trees are read when they must be.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lighter_dockerfile::ignore::Patterns;
+use lighter_dockerfile::plan::{Chmod, Copy, Files, MountKind, Op, PathSource, Run, Source, Step, StepId};
+use lighter_image::{Digest, Hasher, ImagePath};
+use lighter_layer::{DigestOptions, Fact, Kind, Listing, ScanOptions, Verdict, View, scan, tree_digest};
+
+use crate::op::select::{Selected, Sieve, ignore_filter, is_below, missing, plain_prefix, select};
+use crate::record::FileList;
+use crate::site::Site;
+use crate::{ContextFiles, StepError};
+
+/// How many threads read a context.
+const THREADS: usize = 2;
+
+/// The listings of a build's contexts.
+#[derive(Debug, Default)]
+pub(crate) struct Listings {
+    known: Mutex<HashMap<(Files, bool), Arc<Listing>>>,
+    /// Where what one step has taken is looked at once more: the step.
+    only: Option<StepId>,
+}
+
+impl Listings {
+    /// For a second look at what a step has taken.
+    pub(crate) fn again(step: StepId) -> Self {
+        Self { only: Some(step), ..Self::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Files, bool), Arc<Listing>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many files had to be read.
+    pub(crate) fn files_read(&self) -> usize {
+        self.lock().values().map(|listing| listing.files_read()).sum()
+    }
+
+    /// The listing of a context: where some step can reach, or, with `whole`, all of it.
+    pub(crate) fn of(&self, site: &Site<'_>, files: &Files, whole: bool) -> Result<Arc<Listing>, StepError> {
+        let mut known = self.lock();
+        if let Some(listing) = known.get(&(files.clone(), whole)) {
+            return Ok(Arc::clone(listing));
+        }
+        let context = site.context(files)?;
+        let filter = filter(site, files, whole, self.only)?;
+        let options = ScanOptions {
+            filter: Some(&filter),
+            index: context.index.as_deref(),
+            now: site.clock(),
+            threads: THREADS,
+        };
+        let before = self.only.and_then(|_| site.listings.lock().get(&(files.clone(), whole)).cloned());
+        let listing = match before {
+            Some(before) => before.again(Some(&filter))?,
+            None => scan(&context.root, &options)?,
+        };
+        let listing = Arc::new(listing);
+        known.insert((files.clone(), whole), Arc::clone(&listing));
+        Ok(listing)
+    }
+
+    /// Whether what a step can reach of a context is as it was listed. Where this says no, a closer look may say yes.
+    pub(crate) fn is_still(&self, site: &Site<'_>, files: &Files, step: StepId) -> Result<bool, StepError> {
+        let listing = |whole| Some((whole, self.lock().get(&(files.clone(), whole)).cloned()?));
+        let Some((whole, listing)) = listing(false).or_else(|| listing(true)) else { return Ok(false) };
+        Ok(listing.is_still(Some(&filter(site, files, whole, Some(step))?))?)
+    }
+
+    /// Writes down what was found out, for the next build.
+    pub(crate) fn save(&self) {
+        for listing in self.lock().values() {
+            if let Err(error) = listing.save() {
+                tracing::warn!(%error, "the stat index is not kept");
+            }
+        }
+    }
+}
+
+/// What of a context steps can reach, or one of them; with `whole`, all of it.
+fn filter(
+    site: &Site<'_>,
+    files: &Files,
+    whole: bool,
+    only: Option<StepId>,
+) -> Result<impl Fn(&[u8], bool) -> Verdict + Sync, StepError> {
+    let mut steps = site.inputs.plan.steps.iter().filter(|step| only.is_none_or(|only| step.id == only));
+    let prefixes = if whole { vec![Vec::new()] } else { prefixes(&mut steps, files) };
+    let ignore = ignore_filter(site.context(files)?.ignore.as_deref(), &ImagePath::root());
+    Ok(move |path: &[u8], is_folder: bool| {
+        let leads = prefixes.iter().any(|prefix| is_below(path, prefix) || is_below(prefix, path));
+        if leads { ignore(path, is_folder) } else { Verdict::Skip }
+    })
+}
+
+/// The parts before the first wildcard of all that steps take from a context.
+fn prefixes(steps: &mut dyn Iterator<Item = &Step>, files: &Files) -> Vec<Vec<u8>> {
+    let mut prefixes = Vec::new();
+    for step in steps {
+        match &step.op {
+            Op::Copy(copy) if copy.from == *files => {
+                for source in &copy.sources {
+                    if let Source::Path(path) = source {
+                        let mut prefix = plain_prefix(&path.pattern);
+                        let kept = plain_prefix(&path.kept);
+                        if !prefix.is_empty() && !kept.is_empty() {
+                            prefix.push(b'/');
+                        }
+                        prefix.extend(kept);
+                        prefixes.push(prefix);
+                    }
+                }
+            }
+            Op::Run(run) => {
+                for mount in &run.mounts {
+                    if let MountKind::Bind { from, source } | MountKind::Cache { from, source, .. } =
+                        &mount.kind
+                        && from == files
+                    {
+                        prefixes.push(plain_prefix(source));
+                    }
+                }
+            }
+            Op::Copy(_) | Op::Image(_) | Op::Workdir(_) => {}
+        }
+    }
+    prefixes
+}
+
+/// A tree that digests are taken in.
+enum Tree<'a> {
+    /// A folder of the caller's.
+    Listed { site: &'a Site<'a>, listings: &'a Listings, files: &'a Files },
+    /// Anything else.
+    View,
+}
+
+/// The digest of what a COPY takes from a context. None where it takes nothing from one.
+pub(crate) fn of_copy(
+    site: &Site<'_>,
+    listings: &Listings,
+    copy: &Copy,
+) -> Result<Option<Digest>, StepError> {
+    if !is_from_context(copy) {
+        return Ok(None);
+    }
+    let context = site.context(&copy.from)?;
+    let view = View::open_directory(&context.root)?;
+    let tree =
+        if context.keeps_owners { Tree::View } else { Tree::Listed { site, listings, files: &copy.from } };
+    of_selection(&view, &tree, Some(context), copy).map(Some)
+}
+
+/// The digest of what a COPY selects in the layers of another stage.
+pub(crate) fn of_stage(view: &View, copy: &Copy) -> Result<Digest, StepError> {
+    of_selection(view, &Tree::View, None, copy)
+}
+
+pub(crate) fn is_from_context(copy: &Copy) -> bool {
+    matches!(copy.from, Files::Context | Files::NamedContext(_))
+        && copy.sources.iter().any(|source| matches!(source, Source::Path(_)))
+}
+
+fn of_selection(
+    view: &View,
+    tree: &Tree<'_>,
+    context: Option<&ContextFiles>,
+    copy: &Copy,
+) -> Result<Digest, StepError> {
+    let is_local = context.is_some_and(|context| !context.keeps_owners);
+    let facets = DigestOptions {
+        mode: !matches!(copy.chmod, Some(Chmod::Bits(_))),
+        owner: !is_local && copy.chown.is_none(),
+        xattrs: !is_local,
+        ..DigestOptions::default()
+    };
+    let mut hasher = Hasher::new();
+    for_each_selected(view, context, copy, |sieve, selected| {
+        let name = selected.named.file_name().unwrap_or_default();
+        hasher.update(&(name.len() as u64).to_le_bytes());
+        hasher.update(name);
+        let filter = sieve.filter(&selected.real);
+        let options = DigestOptions { filter: Some(&filter), ..facets };
+        let digest = tree.digest(view, &selected.real, &options)?;
+        hasher.update(digest.as_bytes());
+        Ok(())
+    })?;
+    Ok(hasher.finish())
+}
+
+impl Tree<'_> {
+    fn digest(
+        &self,
+        view: &View,
+        path: &ImagePath,
+        options: &DigestOptions<'_>,
+    ) -> Result<Digest, StepError> {
+        let found = match self {
+            Self::View => tree_digest(view, path, options)?,
+            Self::Listed { site, listings, files } => {
+                let near = listings.of(site, files, false)?;
+                match near.digest(path, options)? {
+                    Some(digest) => Some(digest),
+                    // a link has led out of what was listed
+                    None => listings.of(site, files, true)?.digest(path, options)?,
+                }
+            }
+        };
+        found.ok_or_else(|| missing(path))
+    }
+}
+
+/// Calls for each entry that a COPY selects, with what it takes below it.
+fn for_each_selected(
+    view: &View,
+    context: Option<&ContextFiles>,
+    copy: &Copy,
+    mut call: impl FnMut(&Sieve<'_>, &Selected) -> Result<(), StepError>,
+) -> Result<(), StepError> {
+    let ignore = context.and_then(|context| context.ignore.as_deref());
+    let excludes = if copy.excludes.is_empty() { None } else { Some(patterns(&copy.excludes)?) };
+    for path in path_sources(copy) {
+        let kept = if path.kept.is_empty() { None } else { Some(patterns(&[path.kept.as_str()])?) };
+        let sieve = Sieve {
+            ignore,
+            excludes: excludes.as_ref(),
+            kept: kept.as_ref(),
+            kept_prefix: plain_prefix(&path.kept),
+        };
+        for selected in select(view, path, ignore)? {
+            call(&sieve, &selected)?;
+        }
+    }
+    Ok(())
+}
+
+fn path_sources(copy: &Copy) -> impl Iterator<Item = &PathSource> {
+    copy.sources.iter().filter_map(|source| match source {
+        Source::Path(path) => Some(path),
+        Source::Inline(_) | Source::Http(_) | Source::Git(_) => None,
+    })
+}
+
+fn patterns<T: AsRef<str>>(texts: &[T]) -> Result<Patterns, StepError> {
+    Patterns::new(texts.iter().map(AsRef::as_ref)).map_err(|error| StepError::Refused(error.to_string()))
+}
+
+/// The files that a COPY takes from a folder of the caller's, one by one, for explanations. Their digests must have been
+/// taken.
+pub(crate) fn files_of_copy(site: &Site<'_>, copy: &Copy) -> Result<Option<FileList>, StepError> {
+    if !is_from_context(copy) || site.context(&copy.from)?.keeps_owners {
+        return Ok(None);
+    }
+    let mut files = FileList::default();
+    let context = site.context(&copy.from)?;
+    let view = View::open_directory(&context.root)?;
+    let with_mode = !matches!(copy.chmod, Some(Chmod::Bits(_)));
+    let near = site.listings.of(site, &copy.from, false)?;
+    for_each_selected(&view, Some(context), copy, |sieve, selected| {
+        let listing = match near.entry(&selected.real) {
+            None if !selected.real.is_root() => site.listings.of(site, &copy.from, true)?,
+            _ => Arc::clone(&near),
+        };
+        let base = selected.real.relative();
+        let filter = sieve.filter(&selected.real);
+        listing.for_each_fact(|fact| {
+            let verdict = if fact.path == base {
+                Verdict::Keep
+            } else if is_below(fact.path, base) {
+                let below = fact.path[base.len()..].strip_prefix(b"/").unwrap_or(&fact.path[base.len()..]);
+                filter(below, fact.entry.is_folder())
+            } else if is_below(base, fact.path) {
+                Verdict::Descend
+            } else {
+                Verdict::Skip
+            };
+            if verdict == Verdict::Keep && is_below(fact.path, base) {
+                files.push(fact.path, |value| put_value(value, fact, with_mode));
+            }
+            verdict
+        });
+        Ok(())
+    })?;
+    Ok(Some(files))
+}
+
+/// A file as it is shown: kind, mode, and what is in it.
+fn put_value(value: &mut String, fact: Fact<'_>, with_mode: bool) {
+    let entry = fact.entry;
+    // writing to a string does not fail
+    let _ = write!(value, "{}", entry.kind);
+    if with_mode && entry.kind != Kind::Link {
+        let _ = write!(value, " {:04o}", entry.mode_bits);
+    }
+    if let Some(digest) = fact.digest {
+        value.push_str(" sha256:");
+        value.push_str(&digest.hex());
+    }
+    if entry.kind == Kind::Link {
+        let _ = write!(value, " -> {}", String::from_utf8_lossy(fact.target));
+    }
+}
+
+/// The digests of what the mounts of a RUN show of contexts, by target.
+pub(crate) fn of_mounts(
+    site: &Site<'_>,
+    listings: &Listings,
+    run: &Run,
+) -> Result<Vec<(String, Digest)>, StepError> {
+    let mut digests = Vec::new();
+    for mount in &run.mounts {
+        let (MountKind::Bind { from, source } | MountKind::Cache { from, source, .. }) = &mount.kind else {
+            continue;
+        };
+        if !matches!(from, Files::Context | Files::NamedContext(_)) {
+            continue;
+        }
+        let context = site.context(from)?;
+        let view = View::open_directory(&context.root)?;
+        let path = ImagePath::new(source);
+        let (real, _) = view.resolve(&path)?.ok_or_else(|| missing(&path))?;
+        let filter = ignore_filter(context.ignore.as_deref(), &real);
+        let tree =
+            if context.keeps_owners { Tree::View } else { Tree::Listed { site, listings, files: from } };
+        let options = DigestOptions { contents: false, filter: Some(&filter), ..DigestOptions::default() };
+        let digest = tree.digest(&view, &real, &options)?;
+        digests.push((mount.target.clone().unwrap_or_default(), digest));
+    }
+    Ok(digests)
+}
+
+/// The digest of a path in the layers of another stage, with all that is in it.
+pub(crate) fn of_path(view: &View, path: &ImagePath) -> Result<Digest, StepError> {
+    let options = DigestOptions { contents: false, ..DigestOptions::default() };
+    tree_digest(view, path, &options)?.ok_or_else(|| missing(path))
+}
