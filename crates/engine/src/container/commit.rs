@@ -1,0 +1,190 @@
+//! `commit`: what a container wrote becomes a layer of a new image.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::SystemTime;
+
+use lighter_image::{ContainerConfig, History, ImageConfig, ImageId, Reference};
+use lighter_layer::{ApplyError, ApplyOptions, PackError, PackOptions, ViewError, apply, diff_id, pack};
+use lighter_store::{Batch, CommitError, FileError, ImageRecord, LayerError, NewLayer, RecordError, Store};
+
+use super::client::{self, ClientError};
+use super::settings::Settings;
+use super::state::{Container, FindError, Status, find_gathered};
+use super::{events, files};
+use crate::archive::{ImportError, changed};
+use crate::image::LookError;
+
+/// Why no image was made of a container.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitContainerError {
+    /// There is no such container.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// It cannot be paused.
+    #[error(transparent)]
+    Pause(#[from] ClientError),
+    /// A change is none.
+    #[error(transparent)]
+    Change(#[from] ImportError),
+    /// Its image is damaged.
+    #[error(transparent)]
+    Image(#[from] LookError),
+    /// Its files cannot be read.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The same.
+    #[error(transparent)]
+    Pack(#[from] Box<PackError>),
+    /// The layer cannot be written.
+    #[error(transparent)]
+    Apply(#[from] Box<ApplyError>),
+    /// The threads that copy cannot be joined.
+    #[error("copying the container's files")]
+    Pipe(#[source] io::Error),
+    /// The configuration cannot be written.
+    #[error("writing the configuration")]
+    Json(#[from] serde_json::Error),
+    /// The store cannot be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The same.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// The same.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The same.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// What is asked of the new image.
+#[derive(Debug, Clone, Default)]
+pub struct CommitRequest {
+    /// Its name.
+    pub name: Option<Reference>,
+    /// `--author`.
+    pub author: String,
+    /// `--message`.
+    pub message: String,
+    /// `--change`, in order.
+    pub changes: Vec<String>,
+    /// `--pause`.
+    pub pause: bool,
+}
+
+/// Makes an image of a container as it is now.
+///
+/// # Errors
+/// [`CommitContainerError`]; the store then holds no more than before.
+pub fn commit(
+    store: &Store,
+    text: &str,
+    request: &CommitRequest,
+    now: SystemTime,
+) -> Result<ImageId, CommitContainerError> {
+    let container = find_gathered(store, text)?;
+    let base = base_of(store, &container)?;
+    let config = changed(&config_of(&container.state.settings, &base.config), &request.changes)?;
+    let pauses = request.pause && container.state.status == Status::Running;
+    if pauses {
+        client::pause(store, container.record.id.as_str(), true)?;
+    }
+    let written = write_layer(store, &container);
+    if pauses {
+        client::pause(store, container.record.id.as_str(), false)?;
+    }
+    let new = written?;
+    let image = image_of(base, config, &container, request, &new, now);
+    let mut batch = Batch::new();
+    let id = ImageId(batch.blob(image.to_json()?));
+    batch.image(ImageRecord::new(id, image.rootfs.diff_ids, now));
+    if let Some(name) = &request.name {
+        batch.tag(name, id, now);
+    }
+    store.commit(batch)?;
+    events::note(store, &container, "commit", &[("imageID", id.to_string())]);
+    Ok(id)
+}
+
+/// The configuration of the container's image, or an empty one where it was removed.
+fn base_of(store: &Store, container: &Container) -> Result<ImageConfig, CommitContainerError> {
+    let Some(id) = container.record.image else { return Ok(ImageConfig::default()) };
+    Ok(crate::image::look_up(store, &id.to_string())?.config)
+}
+
+/// The container's own configuration, as that of an image.
+fn config_of(settings: &Settings, base: &ContainerConfig) -> ContainerConfig {
+    ContainerConfig {
+        entrypoint: settings.entrypoint.clone().filter(|words| !words.is_empty()),
+        cmd: settings.cmd.clone(),
+        env: settings.env.clone(),
+        user: settings.user.clone(),
+        working_dir: settings.working_dir.clone(),
+        labels: settings.labels.clone(),
+        stop_signal: settings.stop_signal.clone(),
+        healthcheck: settings.healthcheck.clone(),
+        exposed_ports: settings.exposed_ports.iter().cloned().collect(),
+        other: serde_json::Map::new(),
+        ..base.clone()
+    }
+}
+
+/// Copies the container's own layer into a new one of the store.
+fn write_layer(store: &Store, container: &Container) -> Result<lighter_layer::Packed, CommitContainerError> {
+    let upper = store.container_paths(&container.record.id).upper;
+    let scratch = store.new_layer()?;
+    let options = ApplyOptions { below: files::below(store, container)?, ..ApplyOptions::default() };
+    let (reading, writing) = io::pipe().map_err(CommitContainerError::Pipe)?;
+    thread::scope(|scope| {
+        let packing = scope.spawn(|| {
+            let mut writing = std::fs::File::from(OwnedFd::from(writing));
+            pack(&upper, &mut writing, &PackOptions::default())
+        });
+        let applied = apply(reading, &scratch.fs(), &options);
+        let packed = packing.join();
+        applied.map_err(Box::new)?;
+        if let Ok(packed) = packed {
+            packed.map_err(Box::new)?;
+        }
+        Ok::<_, CommitContainerError>(())
+    })?;
+    let packed = diff_id(&scratch.fs(), &PackOptions::default()).map_err(Box::new)?;
+    let new = NewLayer {
+        diff_id: Some(packed.diff_id),
+        size_bytes: Some(packed.size_bytes),
+        ..NewLayer::default()
+    };
+    store.commit_layer(scratch, new)?;
+    Ok(packed)
+}
+
+fn image_of(
+    base: ImageConfig,
+    config: ContainerConfig,
+    container: &Container,
+    request: &CommitRequest,
+    layer: &lighter_layer::Packed,
+    now: SystemTime,
+) -> ImageConfig {
+    let created = jiff::Timestamp::try_from(now).ok().map(|now| now.to_string());
+    let mut image = base;
+    image.rootfs.diff_ids.push(layer.diff_id);
+    image.history.push(History {
+        created: created.clone(),
+        created_by: container.state.settings.command().join(" "),
+        comment: request.message.clone(),
+        author: request.author.clone(),
+        ..History::default()
+    });
+    image.created = created;
+    image.author = Some(request.author.clone()).filter(|author| !author.is_empty());
+    image.config = config;
+    // what the base's own document says of how the base came to be is not true of this image
+    for field in ["comment", "container", "container_config", "docker_version", "id", "parent"] {
+        image.other.remove(field);
+    }
+    image
+}

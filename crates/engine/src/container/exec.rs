@@ -1,0 +1,262 @@
+//! `exec`: a further process in a running container. It belongs to the process that starts it, not to the shim.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread;
+
+use lighter_layer::ViewError;
+use lighter_sandbox::{Capabilities, ExecSpec, Process, SandboxError, Seccomp, Stage, Window};
+use lighter_store::Store;
+
+use super::settings::Settings;
+use super::shim::spec::{self, SpecError};
+use super::state::{Container, FindError, Status, find};
+use super::{events, streams};
+
+/// Why a process was not started in a container.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// There is no such container.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// It is not running.
+    #[error("container {0} is not running")]
+    NotRunning(String),
+    /// It is paused.
+    #[error("Container {0} is paused, unpause the container before exec")]
+    Paused(String),
+    /// What is asked for cannot be kept.
+    #[error(transparent)]
+    Spec(#[from] Box<SpecError>),
+    /// The process cannot be started.
+    #[error(transparent)]
+    Sandbox(#[from] Box<SandboxError>),
+    /// It cannot be waited for.
+    #[error(transparent)]
+    Wait(#[from] lighter_sandbox::WaitError),
+    /// Its streams cannot be made.
+    #[error("preparing the streams of the process")]
+    Streams(#[source] io::Error),
+}
+
+impl ExecError {
+    /// The exit code that Docker gives.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Sandbox(error) => match &**error {
+                SandboxError::Setup { stage: Stage::WorkingDirectory, .. } => 127,
+                error if error.exit_code() == 125 => 1,
+                error => error.exit_code(),
+            },
+            Self::Spec(error) if matches!(**error, SpecError::WorkingDirectory(_)) => 128,
+            _ => 1,
+        }
+    }
+}
+
+/// What is asked of a further process.
+#[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct ExecRequest {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// `-e`: `NAME=value`, or `NAME` alone to take one away.
+    pub env: Vec<String>,
+    /// `-u`.
+    pub user: Option<String>,
+    /// `-w`.
+    pub working_dir: Option<String>,
+    /// `-t`, with the size of the terminal.
+    pub tty: bool,
+    /// Lines and columns of the terminal.
+    pub window: Option<(u16, u16)>,
+    /// `-i`.
+    pub stdin: bool,
+    /// `--privileged`.
+    pub privileged: bool,
+    /// `-d`: it outlives the one who starts it, and its streams lead nowhere.
+    pub detach: bool,
+}
+
+/// A process that runs in a container.
+#[derive(Debug)]
+pub struct Exec {
+    process: Arc<Process>,
+    input: Option<File>,
+    terminal: Option<File>,
+    output: Vec<(File, bool)>,
+    /// Where its end is noted.
+    journal: (Store, Box<Container>),
+}
+
+/// Starts a process in a running container.
+///
+/// # Errors
+/// [`ExecError`].
+pub fn exec(store: &Store, text: &str, request: &ExecRequest) -> Result<Exec, ExecError> {
+    let container = find(store, text)?;
+    check(&container)?;
+    let spec = describe(store, &container, request).map_err(Box::new)?;
+    let stdin = request.stdin && !request.detach;
+    let (ends, pipes) = if request.detach {
+        (lighter_sandbox::Stdio::null(), streams::Pipes::default())
+    } else {
+        streams::pipes(request.tty, stdin).map_err(ExecError::Streams)?
+    };
+    let command = request.args.join(" ");
+    events::note(store, &container, &format!("exec_create: {command}"), &[]);
+    let mut process = lighter_sandbox::exec_in(container.state.pid, &spec, ends).map_err(Box::new)?;
+    events::note(store, &container, &format!("exec_start: {command}"), &[]);
+    let terminal = process.take_terminal();
+    Exec::new(process, terminal, pipes, stdin, (store.clone(), Box::new(container)))
+        .map_err(ExecError::Streams)
+}
+
+fn check(container: &Container) -> Result<(), ExecError> {
+    match container.state.status {
+        Status::Running => Ok(()),
+        Status::Paused => Err(ExecError::Paused(container.record.name.clone())),
+        _ => Err(ExecError::NotRunning(container.record.id.to_string())),
+    }
+}
+
+/// The process as the sandbox is told of it.
+fn describe(store: &Store, container: &Container, request: &ExecRequest) -> Result<ExecSpec, SpecError> {
+    let settings = &container.state.settings;
+    let mut spec = spec_of(store, container, request.args.clone(), request.user.as_deref())?;
+    let wished =
+        Settings { env: super::create::environment(&settings.env, &request.env), ..settings.clone() };
+    let wished = Settings { tty: request.tty, ..wished };
+    spec.env = spec::environment(&wished, &accounts_of(container)?, spec.user.uid);
+    if let Some(folder) = request.working_dir.as_deref().filter(|folder| !folder.is_empty()) {
+        if !folder.starts_with('/') {
+            return Err(SpecError::WorkingDirectory(folder.to_owned()));
+        }
+        folder.clone_into(&mut spec.cwd);
+    }
+    spec.tty = request.tty && !request.detach;
+    spec.window = request.window.map(|(rows, columns)| Window { rows, columns });
+    spec.die_with_parent = !request.detach;
+    if request.privileged {
+        spec.capabilities = Capabilities::all();
+        spec.seccomp = Seccomp::Unconfined;
+    }
+    Ok(spec)
+}
+
+/// A process that is confined as the container's own is.
+pub(super) fn spec_of(
+    _store: &Store,
+    container: &Container,
+    args: Vec<String>,
+    user: Option<&str>,
+) -> Result<ExecSpec, SpecError> {
+    let settings = &container.state.settings;
+    let accounts = accounts_of(container)?;
+    let settings_of_user = match user {
+        Some(user) => Settings { user: user.to_owned(), ..settings.clone() },
+        None => settings.clone(),
+    };
+    let mut spec = ExecSpec::new(args);
+    spec.user = spec::user(&accounts, &settings_of_user)?;
+    spec.env = spec::environment(settings, &accounts, spec.user.uid);
+    spec.cwd = if settings.working_dir.is_empty() { "/".to_owned() } else { settings.working_dir.clone() };
+    let confined = spec::confinement(settings)?;
+    spec.capabilities = confined.capabilities;
+    spec.seccomp = confined.seccomp;
+    spec.no_new_privileges = confined.no_new_privileges;
+    spec.rlimits.clone_from(&settings.host.rlimits);
+    spec.oom_score_adj = settings.host.oom_score_adj;
+    Ok(spec)
+}
+
+/// The accounts as the running container sees them.
+fn accounts_of(container: &Container) -> Result<lighter_build::Accounts, ViewError> {
+    let root = format!("/proc/{}/root", container.state.pid);
+    spec::accounts(&lighter_layer::View::open_directory(root.as_ref())?)
+}
+
+impl Exec {
+    fn new(
+        process: Process,
+        terminal: Option<OwnedFd>,
+        pipes: streams::Pipes,
+        stdin: bool,
+        journal: (Store, Box<Container>),
+    ) -> io::Result<Self> {
+        let process = Arc::new(process);
+        if let Some(terminal) = terminal.map(File::from) {
+            let input = if stdin { Some(terminal.try_clone()?) } else { None };
+            let output = vec![(terminal.try_clone()?, false)];
+            return Ok(Self { process, input, terminal: Some(terminal), output, journal });
+        }
+        let mut output = Vec::new();
+        output.extend(pipes.output.map(|fd| (File::from(fd), false)));
+        output.extend(pipes.error.map(|fd| (File::from(fd), true)));
+        Ok(Self { process, input: pipes.input.map(File::from), terminal: None, output, journal })
+    }
+
+    /// Where its input is written; to be had once, and closed to end it.
+    pub fn take_input(&mut self) -> Option<File> {
+        self.input.take()
+    }
+
+    /// A handle to tell it signals and sizes, from another thread.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn handle(&self) -> io::Result<ExecHandle> {
+        let terminal = self.terminal.as_ref().map(File::try_clone).transpose()?;
+        Ok(ExecHandle { process: Arc::clone(&self.process), terminal })
+    }
+
+    /// Passes on what it writes until it ends: the flag says whether it is on standard error. Its exit code.
+    ///
+    /// # Errors
+    /// [`ExecError::Wait`].
+    pub fn run(self, take: &(dyn Fn(&[u8], bool) + Sync)) -> Result<i32, ExecError> {
+        let process = &self.process;
+        let exit = thread::scope(|scope| {
+            for (stream, is_error) in &self.output {
+                scope.spawn(move || {
+                    streams::read_to_end(stream, process.pidfd(), |bytes| take(bytes, *is_error));
+                });
+            }
+            process.wait()
+        })?;
+        let code = exit.status_code();
+        let (store, container) = &self.journal;
+        events::note(store, container, "exec_die", &[("exitCode", code.to_string())]);
+        Ok(code)
+    }
+}
+
+/// What another thread may tell a process in a container.
+#[derive(Debug)]
+pub struct ExecHandle {
+    process: Arc<Process>,
+    terminal: Option<File>,
+}
+
+impl ExecHandle {
+    /// Tells its terminal a new size.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn resize(&self, rows: u16, columns: u16) -> io::Result<()> {
+        match &self.terminal {
+            Some(terminal) => lighter_sandbox::resize(terminal, Window { rows, columns }),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// [`ExecError::Wait`].
+    pub fn signal(&self, signal: i32) -> Result<(), ExecError> {
+        Ok(self.process.kill(signal)?)
+    }
+}

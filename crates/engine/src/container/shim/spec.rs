@@ -1,0 +1,397 @@
+//! From a container's settings to the sandbox that it runs in.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use lighter_build::{Accounts, UserError};
+use lighter_image::ImagePath;
+use lighter_layer::{View, ViewError};
+use lighter_sandbox::network::resolver::{self, OwnName, Reach, ResolvConf};
+use lighter_sandbox::{
+    Capabilities, Mount, MountKind, Namespace, Network, Root, Seccomp, Spec, Stub, Tmpfs, User, Window,
+};
+use lighter_store::{ContainerPaths, Store};
+
+use super::super::ground;
+use super::super::settings::{ContainerMount, HostAddress, MountSource, NetworkChoice, Settings, Sharing};
+use super::super::state::{Container, FindError, find};
+use super::super::volume::{self, VolumeRoot};
+
+/// Why a container's sandbox could not be described.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// Its files cannot be read.
+    #[error("reading the container's files")]
+    View(#[from] ViewError),
+    /// Its user is nobody.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// A capability is none.
+    #[error("invalid capability: unknown capability: \"CAP_{0}\"")]
+    Capability(String),
+    /// A security option is none that can be kept.
+    #[error("security option `{0}` is not supported")]
+    SecurityOption(String),
+    /// There is nothing to run.
+    #[error("no command specified")]
+    NoCommand,
+    /// A container whose namespace is asked for is not there, or does not run.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// The same.
+    #[error("container {0} is not running: its namespaces cannot be joined")]
+    NotRunning(String),
+    /// A file or folder cannot be made.
+    #[error("preparing {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The working directory is none.
+    #[error("the working directory '{0}' is invalid, it needs to be an absolute path")]
+    WorkingDirectory(String),
+    /// The source of a bind mount is missing.
+    #[error("invalid mount config for type \"bind\": bind source path does not exist: {0}")]
+    NoSource(PathBuf),
+    /// A volume cannot be found.
+    #[error(transparent)]
+    Volume(#[from] volume::UseVolumeError),
+}
+
+/// The container's place in the network, as far as its sandbox must know.
+pub(super) struct Place {
+    pub(super) network: Network,
+    /// Its addresses, one for each network.
+    pub(super) addresses: Vec<IpAddr>,
+    /// The way to everywhere else.
+    pub(super) gateway: Option<Ipv4Addr>,
+    /// Whether a name server knows the others on its networks.
+    pub(super) has_names: bool,
+    /// Other containers, by the names that they have here.
+    pub(super) links: Vec<(String, IpAddr)>,
+}
+
+/// The layers below a container's own, bottom first, as folders.
+///
+/// # Errors
+/// [`ViewError::Layer`] where the record of a layer cannot be read.
+pub(crate) fn lowers(store: &Store, container: &Container) -> Result<Vec<PathBuf>, ViewError> {
+    let mut lowers = Vec::with_capacity(container.record.layers.len() + 2);
+    for layer in &container.record.layers {
+        let dirs = store.layer_dirs(layer);
+        lowers.extend(dirs.map_err(|error| ViewError::Layer {
+            path: store.layer_path(layer),
+            source: io::Error::other(error),
+        })?);
+    }
+    lowers.push(ground::path(store, &container.record.layers));
+    Ok(lowers)
+}
+
+/// Describes the sandbox of a container.
+pub(super) fn describe(store: &Store, container: &Container, place: Place) -> Result<Spec, SpecError> {
+    let settings = &container.state.settings;
+    let paths = store.container_paths(&container.record.id);
+    let lowers = lowers(store, container)?;
+    let mut stack = lowers.clone();
+    stack.push(paths.upper.clone());
+    let view = View::open(&stack)?;
+    let args = settings.command();
+    if args.is_empty() {
+        return Err(SpecError::NoCommand);
+    }
+    let root = Root::Overlay { lowers, upper: paths.upper.clone(), work: paths.work.clone() };
+    let mut spec = Spec::new(root, args);
+    let accounts = accounts(&view)?;
+    spec.user = user(&accounts, settings)?;
+    spec.env = environment(settings, &accounts, spec.user.uid);
+    spec.cwd = if settings.working_dir.is_empty() { "/".to_owned() } else { settings.working_dir.clone() };
+    let host = &settings.host;
+    spec.uts = namespace(store, &host.uts, "uts")?;
+    spec.ipc = namespace(store, &host.ipc, "ipc")?;
+    spec.pid = namespace(store, &host.pid, "pid")?;
+    if host.network == NetworkChoice::Host && host.uts == Sharing::Private {
+        // the name is the host's, but the namespace stays the container's own
+        spec.hostname = Some(settings.hostname.clone());
+    } else if spec.uts == Namespace::Private {
+        spec.hostname = Some(settings.hostname.clone());
+        spec.domainname.clone_from(&settings.domainname);
+    }
+    confine(&mut spec, settings)?;
+    spec.mounts = mounts(store, settings)?;
+    spec.mounts.extend(network_files(settings, &place, &paths)?);
+    spec.network = place.network;
+    spec.devices.clone_from(&host.devices);
+    spec.rlimits.clone_from(&host.rlimits);
+    spec.sysctls.clone_from(&host.sysctls);
+    spec.oom_score_adj = host.oom_score_adj;
+    spec.readonly_root = host.readonly_root;
+    spec.init = host.init;
+    spec.tty = settings.tty;
+    spec.host_cgroups = host.host_cgroups;
+    spec.window = settings.tty.then_some(Window { rows: 24, columns: 80 });
+    if let Some(size) = host.shm_size_bytes {
+        spec.shm_size_bytes = size;
+    }
+    Ok(spec)
+}
+
+/// The accounts that the container's own files name.
+pub(crate) fn accounts(view: &View) -> Result<Accounts, ViewError> {
+    const LARGEST_BYTES: u64 = 4 << 20;
+    let read = |path: &str| match view.resolve(&ImagePath::new(path))? {
+        Some((path, entry)) if !entry.is_folder() => view.read_file(&path, LARGEST_BYTES).map(Some),
+        _ => Ok(None),
+    };
+    Ok(Accounts { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
+}
+
+pub(crate) fn user(accounts: &Accounts, settings: &Settings) -> Result<User, UserError> {
+    let mut user = accounts.process_user(&settings.user)?;
+    for group in &settings.host.group_add {
+        let gid = accounts.group_id(group).ok_or_else(|| UserError::NoGroup(group.clone()))?;
+        if !user.groups.contains(&gid) {
+            user.groups.push(gid);
+        }
+    }
+    Ok(user)
+}
+
+/// The environment of a process in the container, as Docker gives it.
+pub(crate) fn environment(settings: &Settings, accounts: &Accounts, uid: u32) -> Vec<String> {
+    let has = |name: &str| settings.env.iter().any(|entry| entry.split('=').next() == Some(name));
+    let mut env = Vec::new();
+    if !has("PATH") {
+        env.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+    }
+    if !has("HOSTNAME") {
+        env.push(format!("HOSTNAME={}", settings.hostname));
+    }
+    if settings.tty && !has("TERM") {
+        env.push("TERM=xterm".to_owned());
+    }
+    env.extend(settings.env.iter().cloned());
+    if !has("HOME") {
+        env.push(format!("HOME={}", accounts.home(uid)));
+    }
+    env
+}
+
+fn namespace(store: &Store, sharing: &Sharing, kind: &str) -> Result<Namespace, SpecError> {
+    Ok(match sharing {
+        Sharing::Private => Namespace::Private,
+        Sharing::Host => Namespace::Host,
+        Sharing::Container(id) => Namespace::Join(namespace_of(store, id, kind)?),
+    })
+}
+
+/// Where a namespace of another container is.
+pub(super) fn namespace_of(store: &Store, id: &str, kind: &str) -> Result<PathBuf, SpecError> {
+    let other = find(store, id)?;
+    if !other.state.is_running() {
+        return Err(SpecError::NotRunning(id.to_owned()));
+    }
+    Ok(PathBuf::from(format!("/proc/{}/ns/{kind}", other.state.pid)))
+}
+
+/// Capabilities, system call filter and hidden paths.
+pub(crate) fn confinement(settings: &Settings) -> Result<Spec, SpecError> {
+    let mut spec = Spec::new(Root::Directory(PathBuf::new()), Vec::new());
+    confine(&mut spec, settings)?;
+    Ok(spec)
+}
+
+fn confine(spec: &mut Spec, settings: &Settings) -> Result<(), SpecError> {
+    let host = &settings.host;
+    if host.privileged {
+        *spec = spec.clone().into_privileged();
+    }
+    // a privileged container has them all
+    if !host.privileged {
+        spec.capabilities = capabilities(spec.capabilities, &host.cap_add, &host.cap_drop)?;
+    }
+    for option in &host.security_options {
+        match option.replace(':', "=").as_str() {
+            "no-new-privileges" | "no-new-privileges=true" => spec.no_new_privileges = true,
+            "no-new-privileges=false" => spec.no_new_privileges = false,
+            "seccomp=unconfined" => spec.seccomp = Seccomp::Unconfined,
+            "apparmor=unconfined" | "label=disable" => {}
+            "systempaths=unconfined" => {
+                spec.masked_paths.clear();
+                spec.readonly_paths.clear();
+            }
+            _ => return Err(SpecError::SecurityOption(option.clone())),
+        }
+    }
+    Ok(())
+}
+
+fn capabilities(start: Capabilities, add: &[String], drop: &[String]) -> Result<Capabilities, SpecError> {
+    let read = |name: &String| {
+        Capabilities::from_name(name)
+            .ok_or_else(|| SpecError::Capability(name.trim_start_matches("CAP_").to_ascii_uppercase()))
+    };
+    let is_all = |name: &String| name.eq_ignore_ascii_case("all");
+    let mut set = if add.iter().any(is_all) { Capabilities::all() } else { start };
+    if drop.iter().any(is_all) {
+        set = Capabilities::NONE;
+    }
+    for name in drop.iter().filter(|name| !is_all(name)) {
+        set = set.without(read(name)?);
+    }
+    for name in add.iter().filter(|name| !is_all(name)) {
+        set = set.with(read(name)?);
+    }
+    Ok(set)
+}
+
+/// The mounts that were asked for, parents before what is below them.
+fn mounts(store: &Store, settings: &Settings) -> Result<Vec<Mount>, SpecError> {
+    let mut mounts = Vec::new();
+    for wish in &settings.host.mounts {
+        mounts.push(mount(store, wish)?);
+    }
+    mounts.sort_by_key(|mount| ImagePath::new(&mount.target).components().count());
+    Ok(mounts)
+}
+
+fn mount(store: &Store, wish: &ContainerMount) -> Result<Mount, SpecError> {
+    let mount = match &wish.source {
+        MountSource::Bind { path, create } => {
+            if !path.exists() {
+                if !create {
+                    return Err(SpecError::NoSource(path.clone()));
+                }
+                let in_file = |source| SpecError::File { path: path.clone(), source };
+                fs::create_dir_all(path).map_err(in_file)?;
+            }
+            Mount::bind(path, &wish.target)
+        }
+        MountSource::Volume { name, subpath, .. } => match volume::root_of(store, name)? {
+            VolumeRoot::Folder(folder) => Mount::bind(inside(&folder, subpath)?, &wish.target),
+            VolumeRoot::Tmpfs(tmpfs) => {
+                let mut mount = Mount::tmpfs(&wish.target);
+                mount.kind = MountKind::Tmpfs(tmpfs);
+                mount.exec = true;
+                mount
+            }
+        },
+        MountSource::Tmpfs { size_bytes, mode_bits, exec, owner: (uid, gid) } => {
+            let tmpfs = Tmpfs { size_bytes: *size_bytes, mode_bits: *mode_bits, uid: *uid, gid: *gid };
+            let mut mount = Mount::tmpfs(&wish.target);
+            mount.kind = MountKind::Tmpfs(tmpfs);
+            mount.exec = *exec;
+            mount.suid = false;
+            mount
+        }
+    };
+    Ok(mount.with_read_only(wish.read_only).with_stub(Stub::Kept))
+}
+
+/// A folder of a volume: links are followed, but never out of it.
+fn inside(folder: &Path, subpath: &str) -> Result<PathBuf, SpecError> {
+    if subpath.is_empty() {
+        return Ok(folder.to_owned());
+    }
+    let asked = ImagePath::new(subpath);
+    let missing = || SpecError::File {
+        path: folder.join(asked.to_string().trim_start_matches('/')),
+        source: io::ErrorKind::NotFound.into(),
+    };
+    let view = View::open_directory(folder)?;
+    let (real, _) = view.resolve(&asked)?.ok_or_else(missing)?;
+    Ok(folder.join(real.to_string().trim_start_matches('/')))
+}
+
+/// `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`, made in the container's folder.
+fn network_files(
+    settings: &Settings,
+    place: &Place,
+    paths: &ContainerPaths,
+) -> Result<Vec<Mount>, SpecError> {
+    let host = &settings.host;
+    let files = [
+        ("hostname", resolver::hostname(&settings.hostname)),
+        ("hosts", hosts(settings, place)?),
+        ("resolv.conf", resolv_conf(settings, place.has_names)),
+    ];
+    let taken = |target: &str| {
+        host.mounts.iter().any(|mount| ImagePath::new(&mount.target) == ImagePath::new(target))
+    };
+    let mut mounts = Vec::new();
+    for (name, text) in files {
+        let target = format!("/etc/{name}");
+        if taken(&target) {
+            continue;
+        }
+        let path = paths.dir.join(name);
+        write(&path, &text)?;
+        mounts.push(Mount::bind(path, target).with_read_only(host.readonly_root).with_stub(Stub::Kept));
+    }
+    Ok(mounts)
+}
+
+/// The `resolv.conf` of a container.
+fn resolv_conf(settings: &Settings, has_names: bool) -> String {
+    let host = &settings.host;
+    let wish = ResolvConf {
+        nameservers: host.dns.clone(),
+        search: host.dns_search.clone(),
+        options: host.dns_options.clone(),
+    };
+    let reach = match (host.network == NetworkChoice::Host, has_names) {
+        (true, _) => Reach::Host,
+        (false, true) => Reach::Embedded,
+        (false, false) => Reach::Apart,
+    };
+    ResolvConf::of_host().for_container(&wish, reach).render()
+}
+
+/// Changes the files of a running container that has joined one more network or left one: what is mounted are the files
+/// themselves, so they are written in place.
+pub(super) fn network_changed(
+    settings: &Settings,
+    has_names: bool,
+    addresses: &[IpAddr],
+    paths: &ContainerPaths,
+) -> Result<(), SpecError> {
+    let path = paths.dir.join("hosts");
+    let fail = |source| SpecError::File { path: path.clone(), source };
+    let before = fs::read_to_string(&path).map_err(fail)?;
+    let ends_in_name = |line: &&str| line.split_whitespace().nth(1) != Some(settings.hostname.as_str());
+    let mut lines: Vec<String> = before.lines().filter(ends_in_name).map(str::to_owned).collect();
+    lines.extend(addresses.iter().map(|address| format!("{address}\t{}", settings.hostname)));
+    write(&path, &format!("{}\n", lines.join("\n")))?;
+    write(&paths.dir.join("resolv.conf"), &resolv_conf(settings, has_names))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), SpecError> {
+    fs::write(path, text).map_err(|source| SpecError::File { path: path.to_owned(), source })
+}
+
+fn hosts(settings: &Settings, place: &Place) -> Result<String, SpecError> {
+    let mut extra = Vec::new();
+    for (name, address) in &settings.host.extra_hosts {
+        let address = match address {
+            HostAddress::Address(address) => Some(*address),
+            HostAddress::Gateway if settings.host.network == NetworkChoice::Host => {
+                Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
+            }
+            HostAddress::Gateway => place.gateway.map(IpAddr::V4),
+        };
+        extra.extend(address.map(|address| (name.clone(), address)));
+    }
+    extra.extend(place.links.iter().cloned());
+    if settings.host.network == NetworkChoice::Host {
+        let path = PathBuf::from("/etc/hosts");
+        return resolver::hosts_of_host(&extra).map_err(|source| SpecError::File { path, source });
+    }
+    let domainname = settings.domainname.as_deref();
+    let own = OwnName { hostname: &settings.hostname, domainname, addresses: &place.addresses };
+    Ok(resolver::hosts(&extra, Some(&own)))
+}
