@@ -1,0 +1,426 @@
+//! `--mount`, `-v` and `--tmpfs`: three languages for the same thing.
+
+use crate::args::container::value;
+use crate::args::switch;
+use crate::args::value::{bytes, fields};
+use lighter_engine::container::{ContainerMount, MountSource};
+use std::path::{Component, Path, PathBuf};
+
+/// A mount as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mount {
+    kind: Kind,
+    source: Option<String>,
+    target: String,
+    read_only: bool,
+    no_copy: bool,
+    size_bytes: Option<u64>,
+    mode_bits: Option<u32>,
+    create: bool,
+    labels: Vec<(String, String)>,
+    options: Vec<(String, String)>,
+    subpath: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Bind,
+    Volume,
+    Tmpfs,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::Volume => "volume",
+            Self::Tmpfs => "tmpfs",
+        }
+    }
+}
+
+/// `--mount type=…,src=…,dst=…`.
+///
+/// # Errors
+/// A field that is unknown, of another type of mount, or has no sense; the words are Docker's.
+pub(crate) fn parse(text: &str) -> Result<Mount, String> {
+    let mut mount = Mount {
+        kind: Kind::Volume,
+        source: None,
+        target: String::new(),
+        read_only: false,
+        no_copy: false,
+        size_bytes: None,
+        mode_bits: None,
+        create: false,
+        labels: Vec::new(),
+        options: Vec::new(),
+        subpath: String::new(),
+    };
+    let mut of_kind = Vec::new();
+    for field in fields(text)? {
+        let (key, value) = match field.split_once('=') {
+            Some((key, value)) => (key.trim().to_ascii_lowercase(), Some(value.to_owned())),
+            None => (field.trim().to_ascii_lowercase(), None),
+        };
+        let prefix =
+            ["bind", "volume", "tmpfs"].into_iter().find(|kind| key.starts_with(&format!("{kind}-")));
+        of_kind.extend(prefix);
+        mount.set(&key, value, &field)?;
+    }
+    if mount.target.is_empty() {
+        return Err("target is required".to_owned());
+    }
+    if let Some(other) = of_kind.iter().find(|kind| **kind != mount.kind.name()) {
+        return Err(format!("cannot mix '{other}-*' options with mount type '{}'", mount.kind.name()));
+    }
+    Ok(mount)
+}
+
+impl Mount {
+    fn set(&mut self, key: &str, value: Option<String>, field: &str) -> Result<(), String> {
+        if let "readonly" | "ro" | "volume-nocopy" | "bind-nonrecursive" | "bind-create-src" = key {
+            return self.set_switch(key, value.as_deref());
+        }
+        let Some(value) = value else {
+            return Err(format!("invalid field '{field}' must be a key=value pair"));
+        };
+        let invalid = || format!("invalid value for {key}: {value}");
+        match key {
+            "type" => self.kind = kind(&value)?,
+            "source" | "src" => self.source = Some(value),
+            "target" | "dst" | "destination" => self.target = value,
+            "tmpfs-size" => self.size_bytes = Some(bytes(&value).map_err(|_| invalid())?),
+            "tmpfs-mode" => {
+                self.mode_bits = Some(u32::from_str_radix(&value, 8).map_err(|_| invalid())?);
+            }
+            "volume-label" => self.labels.push(value::pair(&value)?),
+            "volume-opt" => self.options.push(value::pair(&value)?),
+            "volume-subpath" => self.subpath = value,
+            "volume-driver" if value == "local" => {}
+            "volume-driver" => return Err(format!("volume driver {value:?} is not supported")),
+            "bind-propagation" if matches!(value.as_str(), "rprivate" | "private" | "rslave" | "slave") => {}
+            "bind-propagation" if matches!(value.as_str(), "shared" | "rshared") => {
+                return Err(format!("bind propagation {value:?} is not supported"));
+            }
+            "bind-recursive"
+                if matches!(value.as_str(), "enabled" | "disabled" | "writable" | "readonly") => {}
+            "bind-propagation" | "bind-recursive" => return Err(invalid()),
+            "consistency" if matches!(value.as_str(), "consistent" | "cached" | "delegated" | "default") => {}
+            _ => return Err(format!("unexpected key '{key}' in '{field}'")),
+        }
+        Ok(())
+    }
+
+    fn set_switch(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
+        let value = value.unwrap_or("true");
+        let wanted = switch(value).map_err(|_| format!("invalid value for {key}: {value}"))?;
+        match key {
+            "volume-nocopy" => self.no_copy = wanted,
+            "bind-create-src" => self.create = wanted,
+            "bind-nonrecursive" => {}
+            _ => self.read_only = wanted,
+        }
+        Ok(())
+    }
+
+    /// What the engine is asked for.
+    ///
+    /// # Errors
+    /// A source that is missing, or that may not be there; a path that is not absolute.
+    pub(crate) fn into_wish(self) -> Result<ContainerMount, String> {
+        let fault = |what: &str| format!("invalid mount config for type {:?}: {what}", self.kind.name());
+        let relative =
+            |path: &str| fault(&format!("invalid mount path: '{path}' mount path must be absolute"));
+        if !self.target.starts_with('/') {
+            return Err(relative(&self.target));
+        }
+        let source = match (self.kind, self.source) {
+            (Kind::Bind, None) => return Err(fault("field Source must not be empty")),
+            (Kind::Bind, Some(path)) if path.is_empty() => {
+                return Err(fault("field Source must not be empty"));
+            }
+            (Kind::Bind, Some(path)) => {
+                let path = from_here(&path);
+                if !path.is_absolute() {
+                    return Err(relative(&path.to_string_lossy()));
+                }
+                MountSource::Bind { path, create: self.create }
+            }
+            (Kind::Tmpfs, Some(_)) => return Err(fault("field Source must not be specified")),
+            (Kind::Tmpfs, None) => MountSource::Tmpfs {
+                size_bytes: self.size_bytes,
+                mode_bits: self.mode_bits.unwrap_or(0o1777),
+                exec: false,
+                owner: (0, 0),
+            },
+            (Kind::Volume, name) => {
+                let mut source = volume(name.filter(|name| !name.is_empty()), self.no_copy);
+                if let MountSource::Volume { subpath, labels, options, .. } = &mut source {
+                    *subpath = self.subpath;
+                    labels.extend(self.labels);
+                    options.extend(self.options);
+                }
+                source
+            }
+        };
+        Ok(ContainerMount {
+            source,
+            target: tidy(&self.target),
+            read_only: self.read_only,
+            mode: String::new(),
+            long_form: true,
+        })
+    }
+}
+
+fn kind(name: &str) -> Result<Kind, String> {
+    match name.to_ascii_lowercase().as_str() {
+        "bind" => Ok(Kind::Bind),
+        "volume" => Ok(Kind::Volume),
+        "tmpfs" => Ok(Kind::Tmpfs),
+        _ => Err(format!("invalid mount config for type {name:?}: mount type unknown")),
+    }
+}
+
+fn volume(name: Option<String>, no_copy: bool) -> MountSource {
+    // the engine gives one without a name its own
+    let mut source = MountSource::anonymous_volume();
+    if let MountSource::Volume { name: known, anonymous, no_copy: wish, .. } = &mut source {
+        *anonymous = name.is_none();
+        *known = name.unwrap_or_default();
+        *wish = no_copy;
+    }
+    source
+}
+
+/// `-v [SOURCE:]TARGET[:OPTIONS]`.
+///
+/// # Errors
+/// A text that is none, or options that are unknown; the words are Docker's.
+pub(crate) fn parse_volume(text: &str) -> Result<ContainerMount, String> {
+    if text.is_empty() {
+        return Err("invalid empty volume spec".to_owned());
+    }
+    let parts: Vec<&str> = text.split(':').collect();
+    if parts.len() > 3 {
+        return Err(format!("invalid volume specification: '{text}'"));
+    }
+    if parts.iter().any(|part| part.is_empty()) {
+        return Err(format!("invalid spec: {text}: empty section between colons"));
+    }
+    let (source, target, mode) = match parts[..] {
+        [target] => (None, target, ""),
+        [source, target] => (Some(source), target, ""),
+        [source, target, mode] => (Some(source), target, mode),
+        _ => return Err(format!("invalid spec: {text}")),
+    };
+    let options = VolumeOptions::parse(mode)?;
+    let is_path = source.is_some_and(|source| source.starts_with(['/', '.', '~']));
+    let fault = |what: &str| {
+        let kind = if is_path { "bind" } else { "volume" };
+        format!("invalid volume specification: '{text}': invalid mount config for type {kind:?}: {what}")
+    };
+    let target = match (target.starts_with('/'), source) {
+        (false, None) => format!("/{target}"),
+        (false, Some(_)) => {
+            return Err(fault(&format!("invalid mount path: '{target}' mount path must be absolute")));
+        }
+        (true, _) => target.to_owned(),
+    };
+    let target = tidy(&target);
+    if is_path && options.no_copy {
+        return Err(fault("field VolumeOptions must not be specified"));
+    }
+    if target == "/" {
+        return Err(fault("invalid specification: destination can't be '/'"));
+    }
+    let source = match source {
+        Some(path) if is_path => MountSource::Bind { path: from_here(path), create: true },
+        Some(name) if name.contains('/') => {
+            return Err(format!(
+                "create {name}: {name:?} includes invalid characters for a local volume name, only \
+                 \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+            ));
+        }
+        name => volume(name.map(str::to_owned), options.no_copy),
+    };
+    let (read_only, mode) = (options.read_only, mode.to_owned());
+    Ok(ContainerMount { source, target, read_only, mode, long_form: false })
+}
+
+#[derive(Default)]
+struct VolumeOptions {
+    read_only: bool,
+    no_copy: bool,
+}
+
+impl VolumeOptions {
+    fn parse(mode: &str) -> Result<Self, String> {
+        let mut options = Self::default();
+        let mut access = false;
+        let invalid = || format!("invalid mode: {mode}");
+        for word in mode.split(',').filter(|_| !mode.is_empty()) {
+            match word {
+                "ro" | "rw" if access => return Err(invalid()),
+                "ro" | "rw" => {
+                    access = true;
+                    options.read_only = word == "ro";
+                }
+                "nocopy" => options.no_copy = true,
+                // labels of SELinux and promises of consistency mean nothing here
+                "z" | "Z" | "consistent" | "cached" | "delegated" | "private" | "rprivate" | "slave"
+                | "rslave" => {}
+                "shared" | "rshared" => return Err(format!("bind propagation {word:?} is not supported")),
+                _ => return Err(invalid()),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// `--tmpfs TARGET[:OPTIONS]`.
+///
+/// # Errors
+/// Options that are unknown; the words are Docker's.
+pub(crate) fn parse_tmpfs(text: &str) -> Result<ContainerMount, String> {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    if !target.starts_with('/') {
+        return Err(format!("invalid mount path: '{target}' mount path must be absolute"));
+    }
+    let mut mount = ContainerMount {
+        source: MountSource::Tmpfs { size_bytes: None, mode_bits: 0o1777, exec: false, owner: (0, 0) },
+        target: tidy(target),
+        read_only: false,
+        mode: options.to_owned(),
+        long_form: false,
+    };
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let MountSource::Tmpfs { size_bytes, mode_bits, exec, owner } = &mut mount.source else { break };
+        let invalid = || format!("invalid tmpfs option {option:?}");
+        match option.split_once('=') {
+            Some(("size", size)) => *size_bytes = Some(bytes(size).map_err(|_| invalid())?),
+            Some(("mode", mode)) => *mode_bits = u32::from_str_radix(mode, 8).map_err(|_| invalid())?,
+            Some(("uid", uid)) => owner.0 = uid.parse().map_err(|_| invalid())?,
+            Some(("gid", gid)) => owner.1 = gid.parse().map_err(|_| invalid())?,
+            Some(("nr_inodes" | "nr_blocks", _)) => {
+                return Err(format!("tmpfs option {option:?} is not supported"));
+            }
+            None if option == "exec" => *exec = true,
+            None if option == "noexec" => *exec = false,
+            None if matches!(option, "ro" | "rw") => mount.read_only = option == "ro",
+            None if matches!(
+                option,
+                "nosuid"
+                    | "suid"
+                    | "nodev"
+                    | "dev"
+                    | "noatime"
+                    | "atime"
+                    | "relatime"
+                    | "nodiratime"
+                    | "sync"
+                    | "async"
+            ) => {}
+            _ => return Err(invalid()),
+        }
+    }
+    Ok(mount)
+}
+
+/// A path with neither `.` nor doubled slashes.
+fn tidy(path: &str) -> String {
+    let mut tidied = PathBuf::from("/");
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(name) => tidied.push(name),
+            Component::ParentDir => drop(tidied.pop()),
+            _ => {}
+        }
+    }
+    tidied.to_string_lossy().into_owned()
+}
+
+/// A path that begins with a dot is seen from the working directory, one with a tilde from the home directory.
+fn from_here(path: &str) -> PathBuf {
+    let home = crate::environment::variable("HOME").map(PathBuf::from);
+    if let Some(rest) = path.strip_prefix('~')
+        && let Some(home) = home.filter(|_| rest.is_empty() || rest.starts_with('/'))
+    {
+        return PathBuf::from(tidy(&format!("{}{rest}", home.display())));
+    }
+    if path.starts_with('.')
+        && let Ok(here) = std::env::current_dir()
+    {
+        return PathBuf::from(tidy(&here.join(path).to_string_lossy()));
+    }
+    if path.starts_with('/') { PathBuf::from(tidy(path)) } else { PathBuf::from(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(text: &str) -> Result<ContainerMount, String> {
+        parse(text)?.into_wish()
+    }
+
+    #[test]
+    fn mounts() {
+        let bind = wish("type=bind,src=/a/,dst=/b/../c,readonly").expect("a mount");
+        assert_eq!(bind.source, MountSource::Bind { path: "/a".into(), create: false });
+        assert_eq!((bind.target.as_str(), bind.read_only), ("/c", true));
+        let tmpfs = wish("type=tmpfs,destination=/t,tmpfs-size=1m,tmpfs-mode=0700").expect("a mount");
+        let expected =
+            MountSource::Tmpfs { size_bytes: Some(1 << 20), mode_bits: 0o700, exec: false, owner: (0, 0) };
+        assert_eq!(tmpfs.source, expected);
+        let text = "source=v,target=/v,volume-nocopy=true,volume-label=a=b,volume-subpath=s";
+        let MountSource::Volume { name, anonymous, no_copy, subpath, labels, .. } =
+            wish(text).expect("a mount").source
+        else {
+            panic!("a volume");
+        };
+        assert_eq!((name.as_str(), anonymous, no_copy, subpath.as_str()), ("v", false, true, "s"));
+        assert_eq!(labels.get("a").map(String::as_str), Some("b"));
+    }
+
+    #[test]
+    fn faults_of_mounts() {
+        let check =
+            |text: &str, expected: &str| assert_eq!(wish(text).err().as_deref(), Some(expected), "{text}");
+        check("type=bind,src=/tmp,dst=/m,foo=1", "unexpected key 'foo' in 'foo=1'");
+        check("type=bind,src=/tmp,foo", "invalid field 'foo' must be a key=value pair");
+        check("src=/x", "target is required");
+        check("type=bind,dst=/m", "invalid mount config for type \"bind\": field Source must not be empty");
+        check("type=bind,src=/t,dst=/m,readonly=maybe", "invalid value for readonly: maybe");
+        check("type=tmpfs,dst=/m,tmpfs-mode=9", "invalid value for tmpfs-mode: 9");
+        check(
+            "type=bind,dst=/m,src=/t,volume-nocopy",
+            "cannot mix 'volume-*' options with mount type 'bind'",
+        );
+        check("type=zz,dst=/m", "invalid mount config for type \"zz\": mount type unknown");
+    }
+
+    #[test]
+    fn volumes() {
+        let bind = parse_volume("/a:/b:ro").expect("a mount");
+        assert_eq!(bind.source, MountSource::Bind { path: "/a".into(), create: true });
+        assert!(bind.read_only);
+        let named = parse_volume("data:/d").expect("a mount");
+        assert!(matches!(named.source, MountSource::Volume { anonymous: false, .. }));
+        let anonymous = parse_volume("/d").expect("a mount");
+        assert!(matches!(anonymous.source, MountSource::Volume { anonymous: true, .. }));
+        for text in ["", ":/x", "/a:/b:/c:/d", "/a:/b:zz", "/a:/b:ro,rw", "v:rel", "rel/x:/y", "/t:/"] {
+            assert!(parse_volume(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn file_systems_in_memory() {
+        let mount = parse_tmpfs("/t:size=2m,mode=0700,exec,uid=5").expect("a mount");
+        let expected =
+            MountSource::Tmpfs { size_bytes: Some(2 << 20), mode_bits: 0o700, exec: true, owner: (5, 0) };
+        assert_eq!(mount.source, expected);
+        assert!(parse_tmpfs("rel").is_err() && parse_tmpfs("/t:foo").is_err());
+    }
+}

@@ -1,0 +1,72 @@
+//! `diff`, `commit`, `export`.
+
+use super::told;
+use crate::args::container::files::{Commit, Export};
+use crate::args::container::look::Diff;
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::verb::Verb;
+use lighter_engine::container::{self, CommitRequest};
+use lighter_image::Reference;
+use std::fs::File;
+use std::io::Write as _;
+use std::time::SystemTime;
+
+impl Verb for Diff {
+    fn run(self, session: &Session) -> Result<u8, Failure> {
+        let store = session.open_store()?;
+        let changes = container::diff(&store, &self.container).map_err(|error| told(&error))?;
+        let mut text = Vec::new();
+        for change in changes {
+            text.extend_from_slice(format!("{} ", change.kind.letter()).as_bytes());
+            text.extend_from_slice(change.path.as_bytes());
+            text.push(b'\n');
+        }
+        let mut stdout = session.stdout();
+        stdout.write_all(&text)?;
+        stdout.flush()?;
+        Ok(0)
+    }
+}
+
+impl Verb for Commit {
+    fn run(self, session: &Session) -> Result<u8, Failure> {
+        let name = match &self.repository {
+            Some(name) => {
+                let name: Reference = name.parse().map_err(|error| Failure::because(&error))?;
+                Some(name.with_default_tag())
+            }
+            None => None,
+        };
+        let request = CommitRequest {
+            name,
+            author: self.author.unwrap_or_default(),
+            message: self.message.unwrap_or_default(),
+            changes: self.change,
+            pause: self.pause,
+        };
+        let store = session.open_store()?;
+        let made = container::commit(&store, &self.container, &request, SystemTime::now());
+        let id = made.map_err(|error| told(&error))?;
+        session.print(&format!("{id}\n")).map(|()| 0)
+    }
+}
+
+impl Verb for Export {
+    fn run(self, session: &Session) -> Result<u8, Failure> {
+        if self.output.is_none() && session.writes_to_terminal() {
+            return Err(Failure::new("cowardly refusing to save to a terminal. Use the -o flag or redirect"));
+        }
+        let store = session.open_store()?;
+        let exported = match &self.output {
+            Some(path) => {
+                let mut file = File::create(path).map_err(|error| {
+                    Failure::new(format!("Error: failed to export container: open {path}: {error}"))
+                })?;
+                container::export(&store, &self.container, &mut file)
+            }
+            None => container::export(&store, &self.container, &mut session.stdout()),
+        };
+        exported.map(|()| 0).map_err(|error| told(&error))
+    }
+}

@@ -1,0 +1,295 @@
+//! `network create`, `ls`, `rm`, `inspect`, `connect`, `disconnect`, `prune`.
+
+use super::{each, told};
+use crate::args::container::network::{
+    NetworkConnect, NetworkCreate, NetworkDisconnect, NetworkInspect, NetworkList, NetworkPrune,
+    NetworkRemove,
+};
+use crate::command::inspect::all;
+use crate::environment;
+use crate::failure::Failure;
+use crate::render::listing::Listing;
+use crate::render::units;
+use crate::session::Session;
+use crate::verb::Verb;
+use lighter_engine::Store;
+use lighter_engine::container::{
+    self, ContainerFilter, NetworkError, NetworkRecord, NetworkRequest, NetworkWish,
+};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+const LISTING: Listing = Listing {
+    table: "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}",
+    quiet: "{{.ID}}",
+    headings: &[
+        ("ID", "NETWORK ID"),
+        ("Name", "NAME"),
+        ("Driver", "DRIVER"),
+        ("Scope", "SCOPE"),
+        ("IPv4", "IPV4"),
+        ("IPv6", "IPV6"),
+        ("Internal", "INTERNAL"),
+        ("Labels", "LABELS"),
+        ("CreatedAt", "CREATED AT"),
+    ],
+    methods: &["Label"],
+};
+const QUESTION: &str = "WARNING! This will remove all custom networks not used by at least one container.\n\
+                        Are you sure you want to continue?";
+/// The networks that are always there.
+const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
+/// How much of an id is shown.
+const SHORT: usize = 12;
+
+impl Verb for NetworkCreate {
+    fn run(self, session: &Session) -> Result<u8, Failure> {
+        let fault = |text: String| Failure::new(format!("Error: {text}"));
+        if self.ipv6 || !self.ip_range.is_empty() || !self.aux_address.is_empty() {
+            return Err(fault("options --ipv6, --ip-range and --aux-address are not supported".to_owned()));
+        }
+        let (subnet, gateway) = (only(&self.subnet, "--subnet")?, only(&self.gateway, "--gateway")?);
+        let subnet = match subnet {
+            Some(text) => Some(text.parse().map_err(|_| {
+                fault(format!("invalid network config:\ninvalid subnet {text}: invalid CIDR block notation"))
+            })?),
+            None => None,
+        };
+        let gateway = match gateway {
+            Some(text) => Some(text.parse().map_err(|_| fault(format!("invalid gateway address: {text}")))?),
+            None => None,
+        };
+        let request = NetworkRequest {
+            name: self.name,
+            driver: self.driver,
+            subnet,
+            gateway,
+            internal: self.internal,
+            attachable: self.attachable,
+            labels: self.label.into_iter().collect(),
+            options: self.opt.into_iter().collect(),
+        };
+        let store = session.open_store()?;
+        let made = container::create_network(&store, &environment::runtime(), request);
+        session.print(&format!("{}\n", made.map_err(|error| told(&error))?.id)).map(|()| 0)
+    }
+}
+
+/// The one value of an option that may be given several times, but here only once.
+fn only<'a>(values: &'a [String], option: &str) -> Result<Option<&'a String>, Failure> {
+    match values {
+        [] => Ok(None),
+        [one] => Ok(Some(one)),
+        _ => Err(Failure::new(format!("Error: only one {option} is supported"))),
+    }
+}
+
+impl Verb for NetworkList {
+    fn run(self, session: &Session) -> Result<u8, Failure> {
+        let filters: Vec<(String, String)> =
+            self.filter.iter().map(|text| filter(text)).collect::<Result<_, _>>()?;
+        let store = session.open_store()?;
+        let mut rows = Vec::new();
+        for one in container::networks(&store).map_err(|error| told(&error))? {
+            if holds_all(&store, &one, &filters)? {
+                rows.push(self.row(&one));
+            }
+        }
+        session.print(&LISTING.render(self.format.as_deref(), self.quiet, &rows)?).map(|()| 0)
+    }
+}
+
+impl NetworkList {
+    fn row(&self, one: &NetworkRecord) -> Value {
+        let labels: Vec<String> = one.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        json!({
+            "CreatedAt": units::time(one.created_at),
+            "Driver": one.driver,
+            "ID": if self.no_trunc { one.id.as_str() } else { &one.id[..SHORT] },
+            "IPv4": "true",
+            "IPv6": "false",
+            "Internal": one.internal.to_string(),
+            "Label": one.labels,
+            "Labels": labels.join(","),
+            "Name": one.name,
+            "Scope": "local",
+        })
+    }
+}
+
+fn filter(text: &str) -> Result<(String, String), Failure> {
+    match text.split_once('=') {
+        Some(("type", value)) if !matches!(value, "custom" | "builtin") => {
+            Err(Failure::new(format!("Error: invalid filter: 'type'='{value}'")))
+        }
+        Some((name @ ("dangling" | "driver" | "id" | "label" | "name" | "scope" | "type"), value)) => {
+            Ok((name.to_owned(), value.to_owned()))
+        }
+        Some((name, _)) => Err(Failure::new(format!("Error: invalid filter '{name}'"))),
+        None => Err(Failure::new(format!("Error: invalid filter '{text}'"))),
+    }
+}
+
+fn holds_all(store: &Store, one: &NetworkRecord, filters: &[(String, String)]) -> Result<bool, Failure> {
+    let is_predefined = PREDEFINED.contains(&one.name.as_str());
+    for (name, value) in filters {
+        let holds = match name.as_str() {
+            "driver" => one.driver == *value,
+            "id" => one.id.starts_with(value.as_str()),
+            "label" => match value.split_once('=') {
+                Some((key, value)) => one.labels.get(key).is_some_and(|found| found == value),
+                None => one.labels.contains_key(value),
+            },
+            "name" => container::matcher(value)(&one.name),
+            "scope" => value == "local",
+            "type" => (value == "custom") != is_predefined,
+            _ => {
+                let wanted =
+                    crate::args::switch(value).map_err(|text| Failure::new(format!("Error: {text}")))?;
+                let members = container::members(store, one).map_err(|error| told(&error))?;
+                (members.is_empty() && !is_predefined) == wanted
+            }
+        };
+        if !holds {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Verb for NetworkRemove {
+    fn run(self, session: &Session) -> Result<u8, Failure> {
+        let store = session.open_store()?;
+        let runtime = environment::runtime();
+        each(session, &self.names, |name| match container::remove_network(&store, &runtime, name) {
+            Ok(_) => Ok(()),
+            Err(NetworkError::NotFound(_)) if self.force => Ok(()),
+            Err(error) => Err(told(&error)),
+        })
+    }
+}
+
+impl Verb for NetworkInspect {
+    fn run(self, session: &Session) -> Result<u8, Failure> {
+        let store = session.open_store()?;
+        let runtime = environment::runtime();
+        all(session, &self.names, self.format.as_deref(), |name| {
+            let found = container::find_network(&store, name).map_err(|error| told(&error))?;
+            described(&store, &runtime, &found)
+        })
+    }
+}
+
+/// A network as Docker's engine describes it.
+///
+/// # Errors
+/// Where its containers cannot be read.
+pub(super) fn described(store: &Store, runtime: &Path, one: &NetworkRecord) -> Result<Value, Failure> {
+    let mut containers = Map::new();
+    for member in container::members(store, one).map_err(|error| told(&error))? {
+        let network = member.state.network.unwrap_or_default();
+        let Some(state) = network.endpoints.get(&one.name) else { continue };
+        let endpoint = &state.endpoint;
+        let shown = json!({
+            "Name": member.record.name,
+            "EndpointID": endpoint.host_interface,
+            "MacAddress": endpoint.hardware_address.map(|byte| format!("{byte:02x}")).join(":"),
+            "IPv4Address": format!("{}/{}", endpoint.address, endpoint.subnet.prefix_len()),
+            "IPv6Address": "",
+        });
+        containers.insert(member.record.id.to_string(), shown);
+    }
+    let addresses = container::addresses_of(one, runtime);
+    let config: Vec<Value> = addresses
+        .iter()
+        .map(|(subnet, gateway)| json!({ "Subnet": subnet.to_string(), "Gateway": gateway.to_string() }))
+        .collect();
+    Ok(json!({
+        "Name": one.name,
+        "Id": one.id,
+        "Created": one.created_at.to_string(),
+        "Scope": "local",
+        "Driver": one.driver,
+        "EnableIPv4": true,
+        "EnableIPv6": false,
+        "IPAM": { "Driver": "default", "Options": {}, "Config": config },
+        "Internal": one.internal,
+        "Attachable": one.attachable,
+        "Ingress": false,
+        "ConfigFrom": { "Network": "" },
+        "ConfigOnly": false,
+        "Containers": containers,
+        "Options": one.options,
+        "Labels": one.labels,
+    }))
+}
+
+impl Verb for NetworkConnect {
+    fn run(self, session: &Session) -> Result<u8, Failure> {
+        let address = match &self.ip {
+            Some(ip) => {
+                Some(ip.parse().map_err(|_| Failure::new(format!("Error: invalid IPv4 address: {ip}")))?)
+            }
+            None => None,
+        };
+        let wish = NetworkWish { aliases: self.alias, address, ..NetworkWish::of(&self.network) };
+        let store = session.open_store()?;
+        let connected = container::connect_network(&store, &self.network, &self.container, wish);
+        connected.map(|()| 0).map_err(|error| told(&error))
+    }
+}
+
+impl Verb for NetworkDisconnect {
+    fn run(self, session: &Session) -> Result<u8, Failure> {
+        let store = session.open_store()?;
+        let left = container::disconnect_network(&store, &self.network, &self.container, self.force);
+        left.map(|()| 0).map_err(|error| told(&error))
+    }
+}
+
+impl Verb for NetworkPrune {
+    fn run(self, session: &Session) -> Result<u8, Failure> {
+        let filters = super::prune::filters(&self.filter)?;
+        if !self.force && !session.confirms(QUESTION)? {
+            return Ok(0);
+        }
+        let text = prune(&session.open_store()?, &filters)?;
+        if text.is_empty() { Ok(0) } else { session.print(&text).map(|()| 0) }
+    }
+}
+
+/// Removes the networks that no container uses and that the filters pick; what is told of it.
+///
+/// # Errors
+/// A network that cannot be removed.
+pub(crate) fn prune(store: &Store, filters: &[ContainerFilter]) -> Result<String, Failure> {
+    let picks = |one: &NetworkRecord, filter: &ContainerFilter| {
+        let has = |key: &str, value: &Option<String>| {
+            one.labels.get(key).is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+        };
+        match filter {
+            ContainerFilter::Until(time) => one.created_at < *time,
+            ContainerFilter::Label(key, value) => has(key, value),
+            ContainerFilter::NoLabel(key, value) => !has(key, value),
+            _ => false,
+        }
+    };
+    let runtime = environment::runtime();
+    let mut removed = Vec::new();
+    for one in container::networks(store).map_err(|error| told(&error))? {
+        let is_picked = filters.iter().all(|filter| picks(&one, filter));
+        if PREDEFINED.contains(&one.name.as_str()) || !is_picked {
+            continue;
+        }
+        match container::remove_network(store, &runtime, &one.name) {
+            Ok(_) => removed.push(one.name),
+            Err(NetworkError::InUse { .. }) => {}
+            Err(error) => return Err(told(&error)),
+        }
+    }
+    Ok(if removed.is_empty() {
+        String::new()
+    } else {
+        format!("Deleted Networks:\n{}\n\n", removed.join("\n"))
+    })
+}

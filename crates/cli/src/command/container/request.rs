@@ -1,0 +1,521 @@
+//! From the options of `run` and `create` to what the engine is asked for.
+
+use crate::args::container::mount;
+use crate::args::container::options::Options;
+use crate::args::value::fields;
+use crate::environment;
+use lighter_engine::container::{
+    CreateRequest, Device, HostAddress, HostSettings, LogSettings, NetworkChoice, NetworkWish, Publication,
+    Resource, ResourceLimits, RestartPolicy, Rlimit, Sharing,
+};
+use lighter_image::Healthcheck;
+use std::collections::BTreeMap;
+
+/// What the engine is asked for.
+///
+/// # Errors
+/// Options that have no sense, contradict each other, or are not supported.
+pub(super) fn request(mut options: Options) -> Result<CreateRequest, String> {
+    refuse(&options)?;
+    let health = health(&options)?;
+    let host = host(&mut options)?;
+    let mut words = options.words.into_iter();
+    let image = words.next().unwrap_or_default();
+    let stop_timeout_seconds = options.stop_timeout.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
+    Ok(CreateRequest {
+        image,
+        name: options.name,
+        args: words.collect(),
+        entrypoint: options.entrypoint,
+        env: environment_of(&options.env_file, options.env)?,
+        user: options.user,
+        working_dir: options.workdir,
+        hostname: options.hostname,
+        domainname: options.domainname,
+        tty: options.tty,
+        open_stdin: options.interactive,
+        stdin_once: false,
+        attach_output: Vec::new(),
+        labels: labels(&options.label_file, &options.label)?,
+        stop_signal: options.stop_signal,
+        stop_timeout_seconds,
+        healthcheck: health,
+        no_healthcheck: options.no_healthcheck,
+        expose: exposed(&options.expose)?,
+        volumes_from: options.volumes_from,
+        host,
+    })
+}
+
+/// Options that are understood, but cannot be kept.
+fn refuse(options: &Options) -> Result<(), String> {
+    let given = [
+        ("--gpus", options.gpus.is_some()),
+        ("--blkio-weight-device", !options.blkio_weight_device.is_empty()),
+        ("--device-read-bps", !options.device_read_bps.is_empty()),
+        ("--device-read-iops", !options.device_read_iops.is_empty()),
+        ("--device-write-bps", !options.device_write_bps.is_empty()),
+        ("--device-write-iops", !options.device_write_iops.is_empty()),
+        ("--device-cgroup-rule", !options.device_cgroup_rule.is_empty()),
+        ("--cpu-rt-period", options.cpu_rt_period.is_some_and(|period| period != 0)),
+        ("--cpu-rt-runtime", options.cpu_rt_runtime.is_some_and(|runtime| runtime != 0)),
+        ("--kernel-memory", options.kernel_memory.is_some_and(|bytes| bytes != 0)),
+        ("--storage-opt", !options.storage_opt.is_empty()),
+        ("--use-api-socket", options.use_api_socket),
+        ("--link-local-ip", !options.link_local_ip.is_empty()),
+        ("--ip6", options.ip6.is_some()),
+    ];
+    if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+        return Err(format!("option {option} is not supported"));
+    }
+    if let Some(runtime) = options.runtime.as_deref().filter(|name| !matches!(*name, "runc" | "lighter")) {
+        return Err(format!("unknown or invalid runtime name: {runtime}"));
+    }
+    if let Some(mode) = options.isolation.as_deref().filter(|mode| !matches!(*mode, "" | "default")) {
+        return Err(format!("invalid isolation ({mode}): linux only supports 'default'"));
+    }
+    if options.cgroupns.as_deref().is_some_and(|mode| !matches!(mode, "" | "host" | "private")) {
+        return Err("--cgroupns: invalid CGROUP mode".to_owned());
+    }
+    if let Some(share) = options.memory_swappiness.filter(|share| !(-1..=100).contains(share)) {
+        return Err(format!("invalid value: {share}. Valid memory swappiness range is 0-100"));
+    }
+    if options.ipc.as_deref() == Some("none") {
+        return Err("IPC mode \"none\" is not supported".to_owned());
+    }
+    if let Some(driver) = options.volume_driver.as_deref().filter(|name| *name != "local") {
+        return Err(format!("volume driver {driver:?} is not supported: local is"));
+    }
+    if options.userns.as_deref().is_some_and(|mode| mode != "host") {
+        return Err("--userns: invalid USER mode".to_owned());
+    }
+    Ok(())
+}
+
+fn host(options: &mut Options) -> Result<HostSettings, String> {
+    let (network, networks) = networks(options)?;
+    Ok(HostSettings {
+        mounts: mounts(options)?,
+        publications: publications(&options.publish)?,
+        publish_all: options.publish_all,
+        network,
+        networks,
+        links: links(&options.link)?,
+        extra_hosts: options.add_host.iter().map(|text| extra_host(text)).collect::<Result<_, _>>()?,
+        dns: std::mem::take(&mut options.dns),
+        dns_search: std::mem::take(&mut options.dns_search),
+        dns_options: std::mem::take(&mut options.dns_option),
+        cap_add: std::mem::take(&mut options.cap_add),
+        cap_drop: std::mem::take(&mut options.cap_drop),
+        privileged: options.privileged,
+        security_options: std::mem::take(&mut options.security_opt),
+        devices: options.device.iter().map(|text| device(text)).collect::<Result<_, _>>()?,
+        group_add: std::mem::take(&mut options.group_add),
+        readonly_root: options.read_only,
+        init: options.init,
+        shm_size_bytes: options.shm_size.filter(|size| *size > 0),
+        rlimits: rlimits(options)?,
+        sysctls: std::mem::take(&mut options.sysctl),
+        oom_score_adj: options.oom_score_adj.filter(|score| *score != 0),
+        ipc: sharing(options.ipc.as_deref(), "ipc", "IPC")?,
+        pid: sharing(options.pid.as_deref(), "pid", "PID")?,
+        uts: sharing(options.uts.as_deref(), "uts", "UTS")?,
+        limits: limits(options),
+        restart: restart(options)?,
+        auto_remove: options.rm,
+        log: LogSettings {
+            driver: options.log_driver.take().unwrap_or_default(),
+            options: pairs(&options.log_opt),
+        },
+        annotations: pairs(&options.annotation),
+        cgroup_parent: options.cgroup_parent.take().filter(|parent| !parent.is_empty()),
+        host_cgroups: options.cgroupns.as_deref() == Some("host"),
+    })
+}
+
+/// `KEY=VALUE` each; without a value it is empty.
+fn pairs(texts: &[String]) -> BTreeMap<String, String> {
+    let pair = |text: &String| {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        (key.to_owned(), value.to_owned())
+    };
+    texts.iter().map(pair).collect()
+}
+
+fn limits(options: &mut Options) -> ResourceLimits {
+    let memory_bytes = options.memory.filter(|bytes| *bytes > 0);
+    ResourceLimits {
+        memory_bytes,
+        memory_swap_bytes: options.memory_swap.filter(|bytes| *bytes != 0),
+        memory_reservation_bytes: options.memory_reservation.filter(|bytes| *bytes > 0),
+        nano_cpus: options.cpus.filter(|cpus| *cpus > 0),
+        cpu_quota: options.cpu_quota.filter(|quota| *quota != 0),
+        cpu_period: options.cpu_period.filter(|period| *period != 0),
+        cpu_shares: options.cpu_shares.filter(|shares| *shares != 0),
+        cpuset_cpus: options.cpuset_cpus.take().filter(|cpus| !cpus.is_empty()),
+        cpuset_mems: options.cpuset_mems.take().filter(|mems| !mems.is_empty()),
+        pids: options.pids_limit.filter(|pids| *pids != 0),
+        blkio_weight: options.blkio_weight.filter(|weight| *weight != 0),
+        memory_swappiness: options.memory_swappiness.and_then(|share| u64::try_from(share).ok()),
+        oom_kill_disable: options.oom_kill_disable,
+    }
+}
+
+fn restart(options: &Options) -> Result<RestartPolicy, String> {
+    let policy: RestartPolicy = options
+        .restart
+        .parse()
+        .map_err(|error: lighter_engine::container::ParseRestartPolicyError| error.to_string())?;
+    if options.rm && policy != RestartPolicy::No {
+        return Err("conflicting options: cannot specify both --restart and --rm".to_owned());
+    }
+    Ok(policy)
+}
+
+fn mounts(options: &mut Options) -> Result<Vec<lighter_engine::container::ContainerMount>, String> {
+    let mut mounts = Vec::new();
+    for volume in &options.volume {
+        mounts.push(mount::parse_volume(volume)?);
+    }
+    for wish in std::mem::take(&mut options.mount) {
+        mounts.push(wish.into_wish()?);
+    }
+    for tmpfs in &options.tmpfs {
+        mounts.push(mount::parse_tmpfs(tmpfs)?);
+    }
+    Ok(mounts)
+}
+
+fn publications(texts: &[String]) -> Result<Vec<Publication>, String> {
+    let mut publications = Vec::new();
+    for text in texts {
+        publications.extend(publication(text)?);
+    }
+    Ok(publications)
+}
+
+/// `-p` in its short form, or as `target=80,published=8080,protocol=tcp`.
+fn publication(text: &str) -> Result<Vec<Publication>, String> {
+    if !text.contains('=') {
+        return Publication::parse(text).map_err(|error| error.to_string());
+    }
+    let (mut target, mut published, mut protocol) = (String::new(), String::new(), "tcp".to_owned());
+    for field in fields(text)? {
+        let (key, value) = field.split_once('=').ok_or_else(|| format!("invalid field: {field}"))?;
+        match key {
+            "target" => value.clone_into(&mut target),
+            "published" => value.clone_into(&mut published),
+            "protocol" => value.clone_into(&mut protocol),
+            "mode" => {}
+            _ => return Err(format!("invalid field key: {key}")),
+        }
+    }
+    let separator = if published.is_empty() { "" } else { ":" };
+    Publication::parse(&format!("{published}{separator}{target}/{protocol}"))
+        .map_err(|error| error.to_string())
+}
+
+/// `--expose`, ranges spelled out.
+fn exposed(texts: &[String]) -> Result<Vec<String>, String> {
+    let mut ports = Vec::new();
+    for text in texts {
+        let invalid = || format!("invalid range format for --expose: {text}");
+        let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u16, u16) =
+            (first.parse().map_err(|_| invalid())?, last.parse().map_err(|_| invalid())?);
+        if !matches!(protocol, "tcp" | "udp" | "sctp") || first > last {
+            return Err(invalid());
+        }
+        ports.extend((first..=last).map(|port| format!("{port}/{protocol}")));
+    }
+    Ok(ports)
+}
+
+/// `--network`, once or several times, with what is wished of each.
+fn networks(options: &Options) -> Result<(NetworkChoice, Vec<NetworkWish>), String> {
+    let mut wishes = Vec::new();
+    for text in &options.network {
+        wishes.push(network(text)?);
+    }
+    if wishes.is_empty() {
+        wishes.push(NetworkWish::of("bridge"));
+    }
+    let first = &mut wishes[0];
+    first.aliases.extend(options.network_alias.iter().cloned());
+    if let Some(ip) = &options.ip {
+        first.address = Some(ip.parse().map_err(|_| format!("invalid IPv4 address: {ip}"))?);
+    }
+    first.hardware_address = options.mac_address.clone().or(first.hardware_address.take());
+    let choice = match first.network.as_str() {
+        "default" | "bridge" => NetworkChoice::Bridge,
+        "host" => NetworkChoice::Host,
+        "none" => NetworkChoice::None,
+        name => match name.strip_prefix("container:") {
+            Some("") => return Err("invalid container format container:<name|id>".to_owned()),
+            Some(other) => NetworkChoice::Container(other.to_owned()),
+            None => NetworkChoice::Named(name.to_owned()),
+        },
+    };
+    let on_bridges = matches!(choice, NetworkChoice::Bridge | NetworkChoice::Named(_));
+    if !on_bridges && wishes.len() > 1 {
+        return Err(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
+                .to_owned(),
+        );
+    }
+    if choice == NetworkChoice::Bridge {
+        "bridge".clone_into(&mut wishes[0].network);
+    }
+    if matches!(choice, NetworkChoice::Container(_)) {
+        conflicts_with_shared_network(options)?;
+    }
+    if !on_bridges {
+        wishes.clear();
+    }
+    Ok((choice, wishes))
+}
+
+/// A container in the network of another has its name, its files and its ports.
+fn conflicts_with_shared_network(options: &Options) -> Result<(), String> {
+    let conflicts = [
+        ("hostname", options.hostname.is_some()),
+        ("links", !options.link.is_empty()),
+        ("dns", !options.dns.is_empty() || !options.dns_search.is_empty()),
+        ("custom host-to-IP mapping", !options.add_host.is_empty()),
+        ("mac-address", options.mac_address.is_some()),
+        ("port publishing", !options.publish.is_empty() || options.publish_all),
+        ("port exposing", !options.expose.is_empty()),
+    ];
+    match conflicts.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((what, _)) => Err(format!("conflicting options: {what} and the container type network mode")),
+    }
+}
+
+/// A network by name, or as `name=NAME,alias=ALIAS,ip=ADDRESS`.
+fn network(text: &str) -> Result<NetworkWish, String> {
+    if !text.contains('=') {
+        return Ok(NetworkWish::of(text));
+    }
+    let mut wish = NetworkWish::of("");
+    for field in fields(text)? {
+        let (key, value) = field
+            .split_once('=')
+            .ok_or_else(|| format!("invalid field '{field}' must be a key=value pair"))?;
+        match key.to_ascii_lowercase().as_str() {
+            "name" => value.clone_into(&mut wish.network),
+            "alias" => wish.aliases.push(value.to_owned()),
+            "ip" => wish.address = Some(value.parse().map_err(|_| format!("invalid IPv4 address: {value}"))?),
+            "mac-address" => wish.hardware_address = Some(value.to_owned()),
+            _ => return Err(format!("unsupported network option '{key}'")),
+        }
+    }
+    if wish.network.is_empty() { Err("network name is required".to_owned()) } else { Ok(wish) }
+}
+
+fn links(texts: &[String]) -> Result<Vec<(String, String)>, String> {
+    let link = |text: &String| match text.split(':').collect::<Vec<_>>()[..] {
+        [name] if !name.is_empty() => Ok((name.to_owned(), name.to_owned())),
+        [name, alias] if !name.is_empty() && !alias.is_empty() => Ok((name.to_owned(), alias.to_owned())),
+        _ => Err(format!("bad format for links: {text}")),
+    };
+    texts.iter().map(link).collect()
+}
+
+fn extra_host(text: &str) -> Result<(String, HostAddress), String> {
+    let (name, address) =
+        text.split_once(['=', ':']).ok_or_else(|| format!("bad format for add-host: {text:?}"))?;
+    if name.is_empty() {
+        return Err(format!("bad format for add-host: {text:?}"));
+    }
+    if address == "host-gateway" {
+        return Ok((name.to_owned(), HostAddress::Gateway));
+    }
+    let plain = address.trim_start_matches('[').trim_end_matches(']');
+    let parsed = plain.parse().map_err(|_| format!("invalid IP address in add-host: {address:?}"))?;
+    Ok((name.to_owned(), HostAddress::Address(parsed)))
+}
+
+fn device(text: &str) -> Result<Device, String> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let is_mode = |word: &str| !word.is_empty() && word.bytes().all(|byte| b"rwm".contains(&byte));
+    let (source, target) = match parts[..] {
+        [path] => (path, path),
+        [path, mode] if is_mode(mode) => (path, path),
+        [source, target] => (source, target),
+        [source, target, mode] if is_mode(mode) => (source, target),
+        _ => return Err(format!("invalid device specification: {text}")),
+    };
+    if !source.starts_with('/') || !target.starts_with('/') {
+        return Err(format!("invalid device specification: {text}"));
+    }
+    Ok(Device { source: source.into(), target: target.to_owned() })
+}
+
+fn rlimits(options: &Options) -> Result<Vec<Rlimit>, String> {
+    let limit = |value: u64| (value != u64::MAX).then_some(value);
+    let one = |ulimit: &crate::args::value::Ulimit| {
+        let resource = Resource::from_name(&ulimit.name)
+            .ok_or_else(|| format!("invalid ulimit type: {}", ulimit.name))?;
+        Ok(Rlimit { resource, soft: limit(ulimit.soft), hard: limit(ulimit.hard) })
+    };
+    options.ulimit.iter().map(one).collect()
+}
+
+fn sharing(text: Option<&str>, option: &str, name: &str) -> Result<Sharing, String> {
+    match text {
+        None | Some("" | "private") => Ok(Sharing::Private),
+        Some("shareable") if option == "ipc" => Ok(Sharing::Private),
+        Some("host") => Ok(Sharing::Host),
+        Some(text) => match text.strip_prefix("container:") {
+            Some(other) if !other.is_empty() && option != "uts" => Ok(Sharing::Container(other.to_owned())),
+            _ if option == "ipc" => Err(format!("invalid IPC mode: {text}")),
+            _ => Err(format!("--{option}: invalid {name} mode")),
+        },
+    }
+}
+
+fn health(options: &Options) -> Result<Option<Healthcheck>, String> {
+    let check = Healthcheck {
+        test: options
+            .health_cmd
+            .iter()
+            .filter(|command| !command.is_empty())
+            .flat_map(|command| ["CMD-SHELL".to_owned(), command.clone()])
+            .collect(),
+        interval: options.health_interval.unwrap_or_default(),
+        timeout: options.health_timeout.unwrap_or_default(),
+        start_period: options.health_start_period.unwrap_or_default(),
+        start_interval: options.health_start_interval.unwrap_or_default(),
+        retries: options.health_retries.unwrap_or_default(),
+    };
+    let given = check != Healthcheck::default();
+    if given && options.no_healthcheck {
+        return Err("--no-healthcheck conflicts with --health-* options".to_owned());
+    }
+    if check.retries < 0 {
+        return Err("--health-retries cannot be negative".to_owned());
+    }
+    for (name, duration) in [
+        ("Interval", check.interval),
+        ("Timeout", check.timeout),
+        ("StartPeriod", check.start_period),
+        ("StartInterval", check.start_interval),
+    ] {
+        if (1..1_000_000).contains(&duration) {
+            return Err(format!("{name} in Healthcheck cannot be less than 1ms"));
+        }
+    }
+    Ok(given.then_some(check))
+}
+
+/// The variables of files, then those of the command line.
+pub(super) fn environment_of(files: &[String], given: Vec<String>) -> Result<Vec<String>, String> {
+    let mut variables = Vec::new();
+    for file in files {
+        for line in lines_of(file)? {
+            let variable = variable_of_line(&line);
+            variables.extend(variable.map_err(|fault| format!("invalid env file ({file}): {fault}"))?);
+        }
+    }
+    variables.extend(given.into_iter().map(|variable| match environment::passed_on(&variable) {
+        Some(value) if !variable.contains('=') => format!("{variable}={value}"),
+        _ => variable,
+    }));
+    Ok(variables)
+}
+
+/// One line of a file of variables; a name alone is passed on from outside, if it is there.
+fn variable_of_line(line: &str) -> Result<Option<String>, String> {
+    let (name, value) = match line.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (line, None),
+    };
+    let name = name.trim_start();
+    if name.is_empty() {
+        return Err(format!("no variable name on line '{line}'"));
+    }
+    if name.contains(char::is_whitespace) {
+        return Err(format!("variable '{name}' contains whitespaces"));
+    }
+    Ok(match value {
+        Some(value) => Some(format!("{name}={value}")),
+        None => environment::passed_on(name).map(|value| format!("{name}={value}")),
+    })
+}
+
+fn labels(files: &[String], given: &[String]) -> Result<BTreeMap<String, String>, String> {
+    let mut labels = BTreeMap::new();
+    let mut add = |text: &str| {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        labels.insert(key.to_owned(), value.to_owned());
+    };
+    for file in files {
+        for line in lines_of(file)? {
+            add(&line);
+        }
+    }
+    for label in given {
+        add(label);
+    }
+    Ok(labels)
+}
+
+/// The lines of a file, without comments and empty ones.
+fn lines_of(file: &str) -> Result<Vec<String>, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("open {file}: no such file or directory"),
+        _ => format!("open {file}: {error}"),
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let kept = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(kept.map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_to_expose() {
+        assert_eq!(
+            exposed(&["80".into(), "7-8/udp".into()]).as_deref(),
+            Ok(&["80/tcp", "7/udp", "8/udp"].map(String::from)[..])
+        );
+        assert!(exposed(&["x".into()]).is_err() && exposed(&["9-8".into()]).is_err());
+    }
+
+    #[test]
+    fn hosts() {
+        let check = |text: &str, name: &str, address: &str| {
+            let expected = HostAddress::Address(address.parse().expect("an address"));
+            assert_eq!(extra_host(text), Ok((name.to_owned(), expected)), "{text}");
+        };
+        check("db:10.9.8.7", "db", "10.9.8.7");
+        check("db=10.9.8.7", "db", "10.9.8.7");
+        check("six:::1", "six", "::1");
+        check("six=[::1]", "six", "::1");
+        assert_eq!(extra_host("h:host-gateway"), Ok(("h".to_owned(), HostAddress::Gateway)));
+        assert!(extra_host("h").is_err() && extra_host("h:x").is_err() && extra_host(":1.1.1.1").is_err());
+    }
+
+    #[test]
+    fn devices() {
+        let check = |text: &str, source: &str, target: &str| {
+            let expected = Device { source: source.into(), target: target.to_owned() };
+            assert_eq!(device(text), Ok(expected), "{text}");
+        };
+        check("/dev/a", "/dev/a", "/dev/a");
+        check("/dev/a:rw", "/dev/a", "/dev/a");
+        check("/dev/a:/dev/b:r", "/dev/a", "/dev/b");
+        assert!(device("a").is_err() && device("/dev/a:/dev/b:x").is_err());
+    }
+
+    #[test]
+    fn lines_of_variables() {
+        assert_eq!(variable_of_line("C=with = and"), Ok(Some("C=with = and".to_owned())));
+        assert!(variable_of_line("a b=1").is_err() && variable_of_line("=1").is_err());
+        assert_eq!(variable_of_line("SURELY_NOT_SET_ANYWHERE"), Ok(None));
+    }
+}
