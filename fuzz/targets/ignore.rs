@@ -1,0 +1,22 @@
+//! Any bytes as ignore patterns, and any name against them.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use lighter_dockerfile::ignore::Patterns;
+
+fuzz_target!(|input: (&[u8], &[u8])| {
+    // names are as a walk gives them
+    if input.1.split(|byte| *byte == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
+        return;
+    }
+    if let Ok(patterns) = Patterns::parse(input.0) {
+        let ignored = patterns.matches(input.1);
+        // what is not entered cannot bring anything back
+        if !ignored {
+            for place in (0..input.1.len()).filter(|&place| input.1[place] == b'/') {
+                let folder = &input.1[..place];
+                assert!(!patterns.matches(folder) || patterns.may_match_below(folder), "{folder:?}");
+            }
+        }
+    }
+});

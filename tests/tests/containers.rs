@@ -1,0 +1,320 @@
+//! Containers that outlive the command that started them: their life, their files, their network.
+
+use std::time::{Duration, Instant};
+
+use lighter_tests::Lighter;
+
+/// Waits until something holds.
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A busybox container that sleeps, removed with its store.
+struct Sleeper {
+    lighter: Lighter,
+}
+
+impl Sleeper {
+    fn new(args: &[&str]) -> Self {
+        let lighter = Lighter::with_busybox();
+        let words = ["run", "-d", "--name", "box"].iter().chain(args).chain(&["busybox", "sleep", "1000"]);
+        lighter.ok(words.copied());
+        Self { lighter }
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.lighter.run(["rm", "-f", "box"]);
+    }
+}
+
+fn field(lighter: &Lighter, template: &str) -> String {
+    lighter.ok(["inspect", "-f", template, "box"]).trim_end().to_owned()
+}
+
+#[test]
+fn a_container_is_stopped_started_and_removed() {
+    let sleeper = Sleeper::new(&[]);
+    let lighter = &sleeper.lighter;
+    assert_eq!(field(lighter, "{{.State.Status}} {{.Path}}"), "running sleep");
+    assert!(lighter.refused(["rm", "box"]).contains("stop the container before removing"));
+    lighter.ok(["stop", "-t", "0", "box"]);
+    assert_eq!(field(lighter, "{{.State.Status}} {{.State.ExitCode}} {{.State.Pid}}"), "exited 137 0");
+    assert_eq!(lighter.ok(["ps", "-q"]), "");
+    lighter.ok(["start", "box"]);
+    assert_eq!(field(lighter, "{{.State.Running}}"), "true");
+    lighter.ok(["restart", "-t", "0", "box"]);
+    assert_eq!(field(lighter, "{{.State.Running}} {{.RestartCount}}"), "true 0");
+    lighter.ok(["rename", "box", "other"]);
+    lighter.ok(["rename", "other", "box"]);
+    assert_eq!(lighter.ok(["rm", "-f", "box"]), "box\n");
+    assert!(lighter.refused(["inspect", "--type", "container", "box"]).contains("No such container"));
+}
+
+#[test]
+fn a_killed_shim_takes_its_container_with_it_and_is_noticed() {
+    let sleeper = Sleeper::new(&["--memory", "50m"]);
+    let lighter = &sleeper.lighter;
+    let pid = field(lighter, "{{.State.Pid}}");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+    let parent =
+        status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent").trim().to_owned();
+    let killed = std::process::Command::new("kill").args(["-9", &parent]).status().expect("kill runs");
+    assert!(killed.success());
+    eventually("the container is down", || field(lighter, "{{.State.Status}}") == "exited");
+    assert_eq!(field(lighter, "{{.State.ExitCode}}"), "137");
+    let is_gone = || {
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        state.is_empty() || state.contains(") Z ")
+    };
+    eventually("the process is gone", is_gone);
+    lighter.ok(["start", "box"]);
+    assert_eq!(field(lighter, "{{.State.Running}}"), "true");
+}
+
+#[test]
+fn further_processes_run_inside() {
+    let sleeper = Sleeper::new(&["-e", "A=box", "-w", "/tmp"]);
+    let lighter = &sleeper.lighter;
+    assert_eq!(lighter.run(["exec", "box", "sh", "-c", "exit 42"]).code, 42);
+    assert_eq!(lighter.run(["exec", "box", "nosuch"]).code, 127);
+    assert_eq!(lighter.run(["exec", "box", "/etc"]).code, 126);
+    assert_eq!(lighter.ok(["exec", "-e", "B=2", "box", "sh", "-c", "echo $A $B $PWD"]), "box 2 /tmp\n");
+    assert_eq!(lighter.run_with_input(["exec", "-i", "box", "cat"], b"in").out, "in");
+    let said = lighter.run(["exec", "-u", "33:44", "box", "sh", "-c", "id -u; id -g; echo e >&2"]);
+    assert_eq!((said.out.as_str(), said.err.as_str()), ("33\n44\n", "e\n"));
+    assert!(lighter.ok(["top", "box"]).contains("sleep 1000"));
+}
+
+#[test]
+fn a_log_is_kept_and_followed() {
+    let lighter = Lighter::with_busybox();
+    let script = "echo one; echo two >&2; sleep 0.3; echo three";
+    lighter.ok(["run", "-d", "--name", "box", "busybox", "sh", "-c", script]);
+    let followed = lighter.run(["logs", "-f", "box"]);
+    assert_eq!((followed.out.as_str(), followed.err.as_str()), ("one\nthree\n", "two\n"));
+    assert_eq!(lighter.ok(["logs", "--tail", "1", "box"]), "three\n");
+    assert_eq!(lighter.ok(["wait", "box"]), "0\n");
+    lighter.ok(["rm", "box"]);
+}
+
+#[test]
+fn files_go_in_and_out_and_never_elsewhere() {
+    let lighter = Lighter::with_busybox();
+    let outside = lighter.path("outside");
+    std::fs::create_dir(&outside).expect("makes a folder");
+    let script = format!("ln -s {} /abs; echo own > /own; ln -s /own /link", outside.display());
+    lighter.ok(["run", "--name", "box", "busybox", "sh", "-c", &script]);
+    lighter.write("f", "in\n");
+    lighter.run(["cp", "f", "box:/abs/a"]);
+    assert_eq!(std::fs::read_dir(&outside).expect("reads").count(), 0);
+    lighter.ok(["cp", "f", "box:/tmp/renamed"]);
+    lighter.ok(["cp", "box:/tmp/renamed", "back"]);
+    assert_eq!(std::fs::read_to_string(lighter.path("back")).expect("is there"), "in\n");
+    lighter.ok(["cp", "-L", "box:/link", "followed"]);
+    assert_eq!(std::fs::read_to_string(lighter.path("followed")).expect("is there"), "own\n");
+    assert!(lighter.refused(["cp", "box:/absent", "x"]).contains("Could not find the file"));
+    let changes = lighter.ok(["diff", "box"]);
+    assert_eq!(
+        changes.lines().collect::<Vec<_>>(),
+        ["A /abs", "A /link", "A /own", "C /tmp", "A /tmp/renamed"]
+    );
+    lighter.ok(["rm", "box"]);
+}
+
+#[test]
+fn a_container_becomes_an_image() {
+    let lighter = Lighter::with_busybox();
+    lighter.ok(["run", "--name", "box", "busybox", "sh", "-c", "echo made > /m; rm /bin/vi"]);
+    lighter.ok(["commit", "-c", "CMD [\"cat\", \"/m\"]", "-m", "why", "box", "image"]);
+    assert_eq!(lighter.ok(["run", "--rm", "image"]), "made\n");
+    assert_ne!(lighter.run(["run", "--rm", "image", "ls", "/bin/vi"]).code, 0);
+    // what every container has is no part of the image
+    assert_eq!(lighter.ok(["image", "inspect", "-f", "{{.Comment}}", "image"]), "why\n");
+    lighter.ok(["rm", "box"]);
+}
+
+#[test]
+fn a_fresh_container_has_changed_nothing() {
+    let lighter = Lighter::with_busybox();
+    lighter.ok(["create", "--name", "box", "busybox", "true"]);
+    assert_eq!(lighter.ok(["diff", "box"]), "");
+    lighter.ok(["start", "-a", "box"]);
+    assert_eq!(lighter.ok(["diff", "box"]), "");
+    lighter.ok(["rm", "box"]);
+}
+
+#[test]
+fn volumes_outlive_containers() {
+    let lighter = Lighter::with_busybox();
+    lighter.ok([
+        "run",
+        "--rm",
+        "-v",
+        "data:/d",
+        "-v",
+        "/anonymous",
+        "busybox",
+        "sh",
+        "-c",
+        "echo kept > /d/f",
+    ]);
+    assert_eq!(lighter.ok(["volume", "ls", "-q"]), "data\n");
+    assert_eq!(lighter.ok(["run", "--rm", "-v", "data:/d:ro", "busybox", "cat", "/d/f"]), "kept\n");
+    lighter.ok(["create", "--name", "box", "-v", "data:/d", "busybox"]);
+    assert!(lighter.refused(["volume", "rm", "data"]).contains("volume is in use"));
+    assert_eq!(lighter.ok(["cp", "box:/d/f", "-"]).len() % 512, 0);
+    lighter.ok(["rm", "box"]);
+    assert_eq!(lighter.ok(["volume", "rm", "data"]), "data\n");
+}
+
+#[test]
+fn a_policy_starts_a_container_again() {
+    let lighter = Lighter::with_busybox();
+    lighter.ok([
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "--restart",
+        "on-failure:2",
+        "busybox",
+        "sh",
+        "-c",
+        "echo x; exit 3",
+    ]);
+    let settled =
+        || field(&lighter, "{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}") == "exited 2 3";
+    eventually("it was started twice again", settled);
+    assert_eq!(lighter.ok(["logs", "box"]), "x\nx\nx\n");
+    lighter.ok(["rm", "box"]);
+}
+
+#[test]
+fn health_is_checked() {
+    let sleeper =
+        Sleeper::new(&["--health-cmd", "test -e /ok", "--health-interval", "100ms", "--health-retries", "2"]);
+    let lighter = &sleeper.lighter;
+    eventually("it is ill", || field(lighter, "{{.State.Health.Status}}") == "unhealthy");
+    lighter.ok(["exec", "box", "touch", "/ok"]);
+    eventually("it is well", || field(lighter, "{{.State.Health.Status}}") == "healthy");
+    assert_eq!(lighter.ok(["ps", "-q", "--filter", "health=healthy"]).lines().count(), 1);
+}
+
+#[test]
+fn what_happens_is_told() {
+    let lighter = Lighter::with_busybox();
+    assert_eq!(lighter.run(["run", "--rm", "--name", "box", "busybox", "sh", "-c", "exit 7"]).code, 7);
+    let told = lighter.ok([
+        "events",
+        "--since",
+        "1h",
+        "--until",
+        "0s",
+        "--filter",
+        "container=box",
+        "--format",
+        "{{.Action}}",
+    ]);
+    assert_eq!(told, "create\nattach\nstart\ndie\ndestroy\n");
+}
+
+#[test]
+fn containers_of_a_network_know_each_other() {
+    let lighter = Lighter::with_busybox();
+    let made = lighter.run(["network", "create", "net"]);
+    if made.code != 0 {
+        // an ordinary user has no bridges
+        assert!(made.err.contains("ermitted") || made.err.contains("denied"), "{}", made.err);
+        return;
+    }
+    lighter.ok([
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "--network",
+        "net",
+        "--network-alias",
+        "al",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    let found = lighter.ok(["run", "--rm", "--network", "net", "busybox", "ping", "-c1", "-W3", "al"]);
+    assert!(found.contains("1 packets received"), "{found}");
+    assert!(lighter.refused(["network", "rm", "net"]).contains("active endpoints"));
+    // a second network and its names come and go while it runs
+    lighter.ok(["network", "create", "second"]);
+    lighter.ok(["network", "connect", "second", "box"]);
+    assert_eq!(lighter.ok(["exec", "box", "ls", "/sys/class/net"]), "eth0\neth1\nlo\n");
+    let found = lighter.ok(["run", "--rm", "--network", "second", "busybox", "ping", "-c1", "-W3", "box"]);
+    assert!(found.contains("1 packets received"), "{found}");
+    lighter.ok(["network", "disconnect", "second", "box"]);
+    assert_eq!(lighter.ok(["exec", "box", "ls", "/sys/class/net"]), "eth0\nlo\n");
+    lighter.ok(["network", "rm", "second"]);
+    lighter.ok(["rm", "-f", "box"]);
+    assert_eq!(lighter.ok(["network", "rm", "net"]), "net\n");
+}
+
+#[test]
+fn nothing_is_left_of_many_containers() {
+    let lighter = Lighter::with_busybox();
+    std::thread::scope(|scope| {
+        for number in 0..12 {
+            let lighter = &lighter;
+            scope.spawn(move || {
+                let name = format!("box-{number}");
+                lighter.ok(["run", "-d", "--name", &name, "busybox", "sleep", "1000"]);
+                lighter.ok(["rm", "-f", &name]);
+            });
+        }
+    });
+    assert_eq!(lighter.ok(["ps", "-aq"]), "");
+    let left = |folder: &str| std::fs::read_dir(lighter.root().join(folder)).expect("reads").count();
+    assert_eq!((left("containers"), left("names"), left("volumes")), (0, 0, 0));
+}
+
+#[test]
+fn a_damaged_container_can_be_removed() {
+    let lighter = Lighter::with_busybox();
+    let id = lighter.ok(["run", "--name", "hurt", "-d", "busybox", "true"]);
+    lighter.ok(["wait", "hurt"]);
+    std::fs::write(lighter.root().join("containers").join(id.trim()).join("container"), "").expect("written");
+    assert!(lighter.refused(["rm", "hurt"]).contains("is torn"));
+    assert!(lighter.ok(["ps", "-aq"]).is_empty());
+    lighter.ok(["rm", "-f", "hurt"]);
+    lighter.ok(["run", "--name", "hurt", "busybox", "true"]);
+    assert!(lighter.ok(["system", "check"]).contains("all is well"));
+}
+
+#[test]
+fn inspect_tells_how_a_mount_was_asked_for() {
+    let sleeper = Sleeper::new(&[
+        "-v",
+        "named:/named",
+        "-v",
+        "/tmp:/bind:ro",
+        "--tmpfs",
+        "/short",
+        "--mount",
+        "type=tmpfs,dst=/long,tmpfs-size=1m",
+        "--mount",
+        "type=volume,src=other,dst=/other",
+    ]);
+    let lighter = &sleeper.lighter;
+    let mounts = field(lighter, "{{range .Mounts}}{{.Destination}}={{.Name}}{{.Mode}}\n{{end}}");
+    let mut mounts: Vec<&str> = mounts.lines().collect();
+    mounts.sort_unstable();
+    assert_eq!(mounts, ["/bind=ro", "/long=", "/named=namedz", "/other=otherz"]);
+    assert_eq!(field(lighter, "{{json .HostConfig.Binds}}"), r#"["named:/named","/tmp:/bind:ro"]"#);
+    assert_eq!(field(lighter, "{{.HostConfig.Tmpfs}}"), "map[/short:]");
+    let wishes = r#"[{"Type":"tmpfs","Target":"/long","TmpfsOptions":{"SizeBytes":1048576}},{"Type":"volume","Source":"other","Target":"/other"}]"#;
+    assert_eq!(field(lighter, "{{json .HostConfig.Mounts}}"), wishes);
+    assert_eq!(lighter.run(["run", "--rm", "busybox", ""]).code, 127);
+}

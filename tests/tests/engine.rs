@@ -1,0 +1,194 @@
+//! What Docker's users ask of containers beyond running them, and how it is refused where it makes no sense.
+
+use lighter_tests::Lighter;
+use std::fmt::Write as _;
+use std::process::Command;
+
+fn archive(lighter: &Lighter, flags: &str) -> Vec<u8> {
+    lighter.write("packed/f", "from the archive\n");
+    let made =
+        Command::new("tar").args(["-C", &lighter.path("packed").to_string_lossy(), flags, "f"]).output();
+    made.expect("tar runs").stdout
+}
+
+#[test]
+fn archives_are_copied_in_packed_or_not() {
+    let lighter = Lighter::with_busybox();
+    lighter.ok(["create", "--name", "box", "busybox", "true"]);
+    for flags in ["-c", "-cz"] {
+        let said = lighter.run_with_input(["cp", "-", "box:/home"], &archive(&lighter, flags));
+        assert_eq!(said.code, 0, "{flags}: {}", said.err);
+        lighter.ok(["cp", "box:/home/f", flags.trim_start_matches('-')]);
+        let copied = std::fs::read_to_string(lighter.path(flags.trim_start_matches('-')));
+        assert_eq!(copied.expect("is there"), "from the archive\n");
+    }
+    assert_ne!(lighter.run_with_input(["cp", "-", "box:/home"], b"junk").code, 0);
+    // no path at all is the root
+    lighter.ok(["cp", "packed", "box:"]);
+    assert!(lighter.ok(["diff", "box"]).contains("A /packed/f"));
+    assert!(lighter.refused(["cp", "packed/f/", "box:/"]).contains("not a directory"));
+    let missing = lighter.refused(["cp", "absent", "box:/"]);
+    assert!(missing.contains(&format!("lstat {}", lighter.path("absent").display())), "{missing}");
+    lighter.ok(["rm", "box"]);
+}
+
+#[test]
+fn changes_of_a_commit_do_not_undo_each_other() {
+    let lighter = Lighter::with_busybox();
+    lighter.ok(["run", "--name", "box", "busybox", "true"]);
+    let changes = ["-c", "CMD [\"c\"]", "-c", "ENTRYPOINT [\"echo\"]", "-m", "why"];
+    lighter.ok(["commit"].into_iter().chain(changes).chain(["box", "image"]));
+    assert_eq!(lighter.ok(["run", "--rm", "image"]), "c\n");
+    // an entry point alone takes the arguments of before away
+    lighter.ok(["commit", "-c", "ENTRYPOINT [\"echo\"]", "box", "other"]);
+    assert_eq!(lighter.ok(["run", "--rm", "other"]), "\n");
+    assert!(
+        lighter
+            .refused(["commit", "-c", "RUN x", "box"])
+            .contains("Error: RUN is not a valid change command")
+    );
+    lighter.ok(["rm", "box"]);
+}
+
+#[test]
+fn logs_are_kept_as_asked() {
+    let lighter = Lighter::with_busybox();
+    let script = "for i in $(seq 200); do echo line $i; done";
+    let options = ["--log-opt", "max-size=2k", "--log-opt", "max-file=2"];
+    let words = ["run", "--name", "box"].into_iter().chain(options).chain(["busybox", "sh", "-c", script]);
+    lighter.ok(words);
+    let kept = lighter.ok(["logs", "box"]);
+    assert!(kept.ends_with("line 200\n") && !kept.contains("line 1\n"), "{kept}");
+    lighter.ok(["rm", "box"]);
+    assert_eq!(
+        lighter.ok(["run", "--name", "box", "--log-driver", "none", "busybox", "echo", "seen"]),
+        "seen\n"
+    );
+    assert!(lighter.refused(["logs", "box"]).contains("does not support reading"));
+    lighter.ok(["rm", "box"]);
+    assert!(lighter.refused(["create", "--log-opt", "frob=1", "busybox"]).contains("unknown log opt 'frob'"));
+    assert!(
+        lighter.refused(["create", "--log-driver", "frob", "busybox"]).contains("plugin \"frob\" not found")
+    );
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_before_anything_is_made() {
+    let lighter = Lighter::with_busybox();
+    for (options, expected) in [
+        (&["--cpuset-cpus", "9999"][..], "Invalid value 9999"),
+        (&["--cpuset-cpus", "8000"], "Requested CPUs are not available"),
+        (&["--cpus", "8000"], "range of CPUs is from 0.01"),
+        (&["--memory", "1m"], "Minimum memory limit allowed is 6MB"),
+        (&["--memory-swap", "64m"], "always set the Memory limit"),
+        (&["--uts", "host", "--hostname", "x"], "conflicting options: hostname and the UTS mode"),
+        (&["--isolation", "process"], "linux only supports 'default'"),
+        (&["--label", "a b=c"], "contains whitespaces"),
+        (&["--add-host", "bad"], "bad format for add-host"),
+        (&["--sysctl", "vm.swappiness=1"], "is not allowed"),
+        (&["--cap-add", "frob"], "invalid CapAdd: unknown capability"),
+        (&["--restart", "always:3"], "can only be used with 'on-failure'"),
+        (&["--restart", "on-failure:x"], "must be an integer"),
+        (&["--memory-swappiness", "500"], "Valid memory swappiness range is 0-100"),
+        (&["--health-interval", "1us"], "cannot be less than 1ms"),
+        (&["--oom-score-adj", "5000"], "range for oom score adj"),
+    ] {
+        let said = lighter.refused(["create"].into_iter().chain(options.iter().copied()).chain(["busybox"]));
+        assert!(said.contains(expected), "{options:?}: {said}");
+    }
+    assert_eq!(lighter.ok(["ps", "-aq"]), "");
+}
+
+#[test]
+fn containers_are_found_by_ports_and_patterns() {
+    let lighter = Lighter::with_busybox();
+    for (name, options) in [("web-1", &["--expose", "80", "--expose", "91/udp"][..]), ("db", &[])] {
+        let words = ["create", "--name", name].into_iter().chain(options.iter().copied()).chain(["busybox"]);
+        lighter.ok(words);
+    }
+    let listed = |filter: &str| {
+        let said = lighter.ok(["ps", "-a", "--format", "{{.Names}}", "--filter", filter]);
+        said.lines().fold(String::new(), |mut all, name| {
+            write!(all, "{name} ").expect("a text grows");
+            all
+        })
+    };
+    for (filter, expected) in [
+        ("expose=80", "web-1 "),
+        ("expose=79-81/tcp", "web-1 "),
+        ("expose=90-99/udp", "web-1 "),
+        ("expose=91", ""),
+        ("publish=80", ""),
+        ("name=^/?(web|db)$", "db "),
+        ("name=web-[0-9]", "web-1 "),
+        ("is-task=false", "db web-1 "),
+    ] {
+        assert_eq!(listed(filter), expected, "{filter}");
+    }
+    assert!(lighter.refused(["ps", "--filter", "publish=bad"]).contains("looking up for publish bad"));
+    assert!(lighter.refused(["ps", "--filter", "status=bad"]).contains("must be one of created"));
+    lighter.ok(["rm", "web-1", "db"]);
+}
+
+#[test]
+fn volumes_are_what_their_options_say() {
+    let lighter = Lighter::with_busybox();
+    lighter.write("shared/sub/f", "bound\n");
+    let device = format!("device={}", lighter.path("shared").display());
+    lighter.ok(["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", &device, "bound"]);
+    assert_eq!(lighter.ok(["run", "--rm", "-v", "bound:/m", "busybox", "cat", "/m/sub/f"]), "bound\n");
+    let part = "type=volume,src=bound,dst=/m,volume-subpath=sub";
+    assert_eq!(lighter.ok(["run", "--rm", "--mount", part, "busybox", "ls", "/m"]), "f\n");
+    lighter.ok(["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m", "small"]);
+    let mounts = lighter.ok(["run", "--rm", "-v", "small:/m", "busybox", "grep", " /m ", "/proc/mounts"]);
+    assert!(mounts.starts_with("tmpfs /m tmpfs") && mounts.contains("size=1024k"), "{mounts}");
+    assert!(lighter.refused(["volume", "create", "-o", "frob=1", "x"]).contains("invalid option: \"frob\""));
+    assert!(
+        lighter.refused(["volume", "create", "-o", "type=none", "x"]).contains("missing required option")
+    );
+    assert!(
+        lighter
+            .refused(["volume", "create", "-o", "type=nfs", "-o", "device=:/x", "x"])
+            .contains("volume type \"nfs\" is not supported")
+    );
+}
+
+#[test]
+fn images_have_their_events() {
+    let lighter = Lighter::with_busybox();
+    lighter.ok(["tag", "busybox", "other:x"]);
+    lighter.ok(["rmi", "other:x"]);
+    let format = "{{.Action}} {{.Actor.Attributes.name}}";
+    let words = ["events", "--since", "1h", "--until", "0s", "--filter", "type=image", "--format", format];
+    let told = lighter.ok(words);
+    assert!(told.ends_with("tag other:x\nuntag other:x\n"), "{told}");
+}
+
+#[test]
+fn what_a_reboot_has_ended_is_started_again() {
+    let lighter = Lighter::with_busybox();
+    for (name, policy) in
+        [("always", "always"), ("unless", "unless-stopped"), ("failure", "on-failure"), ("no", "no")]
+    {
+        lighter.ok(["run", "-d", "--name", name, "--restart", policy, "busybox", "sleep", "1000"]);
+    }
+    lighter.ok(["stop", "-t", "0", "always"]);
+    lighter.ok(["run", "-d", "--name", "stopped", "--restart", "unless-stopped", "busybox", "sleep", "1000"]);
+    lighter.ok(["stop", "-t", "0", "stopped"]);
+    // a reboot kills the shims
+    for name in ["unless", "failure", "no"] {
+        let pid = lighter.ok(["inspect", "-f", "{{.State.Pid}}", name]);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).expect("a process");
+        let shim = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent").trim();
+        assert!(Command::new("kill").args(["-9", shim]).status().expect("kill runs").success());
+    }
+    let began = std::time::Instant::now();
+    while !lighter.ok(["ps", "-q"]).is_empty() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(20), "the containers live on");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(lighter.ok(["system", "start"]), "always\nunless\n");
+    assert_eq!(lighter.ok(["system", "start"]), "");
+    assert_eq!(lighter.ok(["ps", "--format", "{{.Names}}"]), "unless\nalways\n");
+    lighter.ok(["rm", "-f", "always", "unless", "failure", "no", "stopped"]);
+}

@@ -1,0 +1,48 @@
+//! What `RUN --mount` gives to a step.
+
+use lighter_tests::Lighter;
+
+#[test]
+fn cache_mounts_are_shared_as_they_say() {
+    let lighter = Lighter::with_busybox();
+    // two steps at once: with `locked` and `private` neither sees the other's mark
+    for (sharing, meet) in [("shared", true), ("locked", false), ("private", false)] {
+        let step = |name: &str, other: &str| {
+            format!(
+                "FROM busybox AS {name}\nRUN --mount=type=cache,id=m-{sharing},target=/m,sharing={sharing} \
+                 rm -f /m/gone-{name}; touch /m/here-{name}; for i in 1 2 3 4 5 6 7 8 9 10; do \
+                 test -e /m/here-{other} && echo met > /met; sleep 0.1; done; rm /m/here-{name}; touch /met\n"
+            )
+        };
+        let text = format!(
+            "{}{}FROM busybox\nCOPY --from=a /met /a\nCOPY --from=b /met /b\n",
+            step("a", "b"),
+            step("b", "a")
+        );
+        lighter.build("met", &text, &[]);
+        let met = lighter.ok(["run", "--rm", "met", "cat", "/a", "/b"]).contains("met");
+        assert_eq!(met, meet, "{sharing}");
+    }
+    let listed = lighter.ok(["builder", "mounts", "ls", "-q"]);
+    let mut ids: Vec<&str> = listed.lines().collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["m-locked", "m-private", "m-shared"]);
+    lighter.ok(["builder", "mounts", "rm", "m-locked", "m-private"]);
+    assert_eq!(lighter.ok(["builder", "mounts", "ls", "-q"]), "m-shared\n");
+    assert!(lighter.refused(["builder", "mounts", "rm", "m-locked"]).contains("no such cache mount"));
+}
+
+#[test]
+fn a_secret_of_an_unset_variable_is_empty() {
+    let lighter = Lighter::with_busybox();
+    let dockerfile = "FROM busybox\nRUN --mount=type=secret,id=s,required wc -c < /run/secrets/s > /size\n";
+    lighter.context(dockerfile, &[]);
+    let said = lighter.run(["build", "-t", "x", "--secret", "id=s,env=NO_SUCH_VARIABLE", "context"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert!(
+        said.err.contains("WARNING: secret s is empty: the variable NO_SUCH_VARIABLE is not set"),
+        "{}",
+        said.err
+    );
+    assert_eq!(lighter.ok(["run", "--rm", "x", "cat", "/size"]), "0\n");
+}
