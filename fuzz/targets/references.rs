@@ -17,10 +17,12 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(reference) = text.parse::<Reference>() {
         assert_eq!(reference.to_string().parse::<Reference>().as_ref(), Ok(&reference));
-        // as in Docker, the short form of `docker.io/a.b/c` names something on the host `a.b`, or nothing
+        // as in Docker, the short form of `docker.io/a.b/c` names something on the host `a.b`, or nothing, and the one of
+        // 64 hexadecimal digits is read as an image's id
         let whole = reference.to_string();
         let first = whole.strip_prefix("docker.io/").and_then(|rest| rest.split('/').next());
-        let is_ambiguous = first.is_some_and(|first| first.contains('.') || first == "localhost");
+        let is_ambiguous = first.is_some_and(|first| first.contains('.') || first == "localhost")
+            || Digest::from_hex(&reference.familiar()).is_ok();
         let short = reference.familiar().parse::<Reference>();
         assert!(is_ambiguous || short.as_ref() == Ok(&reference), "{whole}: {short:?}");
     }
