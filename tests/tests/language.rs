@@ -181,7 +181,7 @@ const FLAGS: &[(&str, &str, Fate)] = &[
     ("--sbom", "true", Fate::Refused("not supported")),
     ("--secret", "id=s,src=f", Fate::Works),
     ("--shm-size", "1m", Fate::Works),
-    ("--ssh", "default=f", Fate::Refused("key files are not supported")),
+    ("--ssh", "default=f", Fate::Refused("it holds no private key")),
     ("--tag", "name", Fate::Works),
     ("--target", "stage", Fate::Works),
     ("--ulimit", "nofile=10", Fate::Works),

@@ -1,5 +1,7 @@
 //! What `RUN --mount` gives to a step.
 
+use std::process::Command;
+
 use lighter_tests::Lighter;
 
 #[test]
@@ -45,4 +47,19 @@ fn a_secret_of_an_unset_variable_is_empty() {
         said.err
     );
     assert_eq!(lighter.ok(["run", "--rm", "x", "cat", "/size"]), "0\n");
+}
+
+#[test]
+fn a_key_file_becomes_an_agent_of_the_step() {
+    let lighter = Lighter::with_busybox();
+    let key = lighter.path("key");
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+    assert!(made.expect("ssh-keygen").success());
+    let dockerfile = "FROM busybox\nRUN --mount=type=ssh,id=k,mode=0666,uid=7 \
+        test -S $SSH_AUTH_SOCK && stat -c '%n %a %u' $SSH_AUTH_SOCK > /seen\n";
+    lighter.context(dockerfile, &[]);
+    let source = format!("k={}", key.display());
+    let said = lighter.run(["build", "-t", "x", "--ssh", &source, "context"]);
+    assert_eq!(said.code, 0, "{}", said.all());
+    assert_eq!(lighter.ok(["run", "--rm", "x", "cat", "/seen"]), "/run/buildkit/ssh_agent.0 666 7\n");
 }

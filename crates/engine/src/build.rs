@@ -12,6 +12,7 @@ mod provenance;
 mod request;
 mod reshape;
 mod shared;
+mod ssh;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -150,6 +151,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run(&mut self, streams: &mut Streams<'_>) -> Result<BuildOutcome, BuildFailure> {
+        let ssh = ssh::Agents::start(self.store, &self.request.ssh)?;
         let context = self.load(streams)?;
         self.place = format!("{}\n{}", context.place(), self.file.name);
         let named = self.named_contexts()?;
@@ -158,7 +160,7 @@ impl Job<'_> {
         let cancel = self.request.cancel.clone();
         let (plan, images) = self.plan(&wanted)?;
         self.warn(&plan.warnings);
-        let inputs = self.inputs(Arc::new(plan), &context, &named, images)?;
+        let inputs = self.inputs(Arc::new(plan), &context, &named, images, &ssh)?;
         let (store, network) = (self.store, Arc::clone(&self.network));
         let uploads = Uploads::new(store, &network, &cancel, &self.request.cache_to)?;
         let shared =
@@ -305,6 +307,7 @@ impl Job<'_> {
         context: &Context,
         named: &BTreeMap<String, Context>,
         images: bases::Images,
+        ssh: &ssh::Agents,
     ) -> Result<Inputs, BuildFailure> {
         let mut secrets = BTreeMap::new();
         for (id, source) in &self.request.secrets {
@@ -317,16 +320,6 @@ impl Job<'_> {
                 };
             secrets.insert(id.clone(), secret);
         }
-        let mut ssh = BTreeMap::new();
-        for (id, source) in &self.request.ssh {
-            match source {
-                SshSource::Agent(socket) => ssh.insert(id.clone(), socket.clone()),
-                SshSource::Keys(_) => {
-                    let text = format!("--ssh {id}=KEY: key files are not supported, start an ssh-agent");
-                    return Err(BuildFailure::Refused(text));
-                }
-            };
-        }
         Ok(Inputs {
             place: self.place.clone(),
             context: context.files(),
@@ -337,7 +330,7 @@ impl Job<'_> {
             run: RunSettings { hostname: plan.hostname.clone(), ..self.request.run.clone() },
             images,
             secrets,
-            ssh,
+            ssh: ssh.sockets(),
             cache: self.request.cache.clone(),
             jobs: self.request.jobs.unwrap_or_else(default_jobs),
             now: self.now,

@@ -53,6 +53,25 @@ pub enum BuildFailure {
     /// The context cannot be used.
     #[error(transparent)]
     Context(#[from] ContextError),
+    /// No agent can be started for the key files of `--ssh`.
+    #[error(
+        "--ssh with key files needs ssh-agent: install OpenSSH's client, or name the socket of a running agent"
+    )]
+    SshAgent {
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key file of `--ssh` cannot be used.
+    #[error("--ssh {id}={}: {reason}", path.display())]
+    SshKey {
+        /// The id of the mount.
+        id: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A secret cannot be read.
     #[error("reading secret `{id}` from `{}`", path.display())]
     Secret {
