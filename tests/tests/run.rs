@@ -77,7 +77,6 @@ fn what_cannot_be_kept_is_refused() {
         "--isolation=process",
         "--log-opt=compress=true",
         "--ipc=none",
-        "--security-opt=seccomp=/a/profile",
         "--device-read-bps=/dev/null:1mb",
     ] {
         let said = lighter.run(["run", "--rm", flag, "busybox", "true"]);

@@ -26,6 +26,7 @@ mod names;
 mod network;
 mod prune;
 mod remove;
+mod security;
 mod settings;
 mod shim;
 mod signal;
@@ -50,7 +51,7 @@ pub use ground::{GroundError, sweep_grounds};
 pub use inspect::{inspect, network_mode, written_time};
 pub use lighter_layer::{Change, ChangeKind};
 pub use lighter_sandbox::network::{Binding, Publication, Subnet, Transport};
-pub use lighter_sandbox::{Device, Resource, Rlimit, is_namespaced_sysctl};
+pub use lighter_sandbox::{Device, LONGEST_PROFILE_BYTES, Resource, Rlimit, is_namespaced_sysctl};
 pub use lighter_store::{ContainerId, Volume};
 pub use limits::LimitsError;
 pub use list::{ContainerFilter, ContainerFilterError, Ports, image_name, list, matcher, sizes};
@@ -63,6 +64,7 @@ pub use network::{
 };
 pub use prune::{PruneContainersError, PrunedContainers, prune_containers};
 pub use remove::{RemoveError, RemoveFilesError, remove};
+pub use security::SecurityOptionError;
 pub use settings::{
     ContainerMount, HostAddress, HostSettings, MountSource, NetworkChoice, NetworkWish,
     ParseRestartPolicyError, ResourceLimits, RestartPolicy, Settings, Sharing,

@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use crate::cgroup::hierarchy as reading;
 use crate::message::{Order, Report};
 use crate::network::resolver::ResolvConf;
+use crate::spec::Seccomp;
 use crate::subordinate;
+use crate::{Capabilities, LONGEST_PROFILE_BYTES};
 
 /// Reads a text as the files of the kernel and of the machine that say where this process is.
 ///
@@ -42,6 +44,30 @@ pub fn check_machine_texts(text: &str) {
 /// As the kernel writes a path in `mountinfo`.
 fn escape(path: &str) -> String {
     path.replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011")
+}
+
+/// Reads a text as a profile for system calls; what was understood is a program that the kernel would take.
+///
+/// # Panics
+/// Where it is not.
+pub fn check_profile(text: &str) {
+    assert!(text.len() <= LONGEST_PROFILE_BYTES, "shorter inputs, please");
+    let Ok(Seccomp::Custom(filter)) = Seccomp::from_profile(text, Capabilities::DOCKER_DEFAULT) else {
+        return;
+    };
+    let program = filter.program;
+    assert!((2..=4096).contains(&program.len()));
+    for (place, instruction) in program.iter().enumerate() {
+        let (class, ways) = match instruction.code {
+            0x05 => ("jump", vec![instruction.operand as usize]),
+            0x06 => continue,
+            code if code & 7 == 5 => {
+                ("branch", vec![instruction.jump_true.into(), instruction.jump_false.into()])
+            }
+            _ => ("step", vec![0]),
+        };
+        assert!(ways.iter().all(|way| place + 1 + way < program.len()), "a {class} leaves the program");
+    }
 }
 
 /// Reads bytes as the two sides of the control socket do; what was read is written and read the same.

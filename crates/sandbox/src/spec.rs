@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::Capabilities;
 use crate::cgroup::Cgroup;
+use crate::sys::Instruction;
 
 /// Paths that Docker hides from a container.
 pub const MASKED_PATHS: [&str; 12] = [
@@ -380,12 +381,21 @@ pub enum Namespace {
 }
 
 /// System call filters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seccomp {
     /// Docker's default profile, as it follows from the capabilities.
     DockerDefault,
     /// No filter.
     Unconfined,
+    /// One of its own, from [`Seccomp::from_profile`].
+    Custom(Filter),
+}
+
+/// A program for the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    pub(crate) program: Vec<Instruction>,
+    pub(crate) flags: u32,
 }
 
 /// A resource limit; `None` is unlimited.

@@ -261,7 +261,7 @@ pub(crate) fn execve(program: &CStr, args: &[CString], env: &[CString]) -> Errno
 
 /// One instruction of a system call filter, as the kernel reads it.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Instruction {
     /// What to do.
     pub(crate) code: u16,
@@ -281,7 +281,7 @@ struct Program {
 }
 
 /// Puts this thread under a system call filter for good.
-pub(crate) fn install_filter(instructions: &[Instruction]) -> Result<()> {
+pub(crate) fn install_filter(instructions: &[Instruction], flags: u32) -> Result<()> {
     const SECCOMP_SET_MODE_FILTER: u32 = 1;
     let program = Program {
         length: u16::try_from(instructions.len()).map_err(|_| Errno::INVAL)?,
@@ -289,7 +289,7 @@ pub(crate) fn install_filter(instructions: &[Instruction]) -> Result<()> {
     };
     // SAFETY: the program and its instructions live across the call, in the kernel's layout, and the length is right.
     let returned =
-        unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+        unsafe { libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     check(returned).map(drop)
 }
 
@@ -525,10 +525,10 @@ mod tests {
             };
             let answer = |operand| Instruction { code: 0x06, jump_true: 0, jump_false: 0, operand };
             let filter = [load_number, is_getpgid, answer(0x0005_0059), answer(0x7fff_0000)];
-            install_filter(&filter).expect("install");
+            install_filter(&filter, 0).expect("install");
             let error = rustix::process::getpgid(None).expect_err("denied");
             assert_eq!(error.raw_os_error(), 0x59);
-            assert_eq!(install_filter(&[]), Err(Errno::INVAL));
+            assert_eq!(install_filter(&[], 0), Err(Errno::INVAL));
         });
     }
 

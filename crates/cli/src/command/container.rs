@@ -19,6 +19,7 @@ mod port;
 pub(crate) mod prune;
 mod request;
 mod run;
+mod security;
 mod start;
 mod stats;
 pub(crate) mod terminal;

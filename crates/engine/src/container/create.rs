@@ -18,6 +18,7 @@ use super::ground::{self, GroundError};
 use super::limits::LimitsError;
 use super::log_settings::LogSettingsError;
 use super::names::{self, NameError};
+use super::security::{SecurityOption, SecurityOptionError};
 use super::settings::{ContainerMount, HostSettings, MountSource, NetworkChoice, Settings, Sharing};
 use super::state::{Container, FindError, State, find};
 use super::{events, files, signal as signals, volume};
@@ -58,6 +59,9 @@ pub enum CreateError {
         /// What was asked for.
         name: String,
     },
+    /// A security option is none that can be kept.
+    #[error(transparent)]
+    SecurityOption(#[from] SecurityOptionError),
     /// `--stop-signal` is none.
     #[error("invalid signal: {0}")]
     NoSignal(String),
@@ -293,6 +297,9 @@ fn settings(
 fn check_host(host: &mut HostSettings, hostname: Option<&str>) -> Result<(), CreateError> {
     host.limits.check()?;
     host.log.check()?;
+    for option in &host.security_options {
+        SecurityOption::parse(option)?;
+    }
     if host.uts == Sharing::Host && hostname.is_some() {
         return Err(CreateError::HostnameAndUts);
     }

@@ -19,7 +19,7 @@ use crate::sys;
 pub(super) struct Identity<'a> {
     pub(super) user: &'a User,
     pub(super) capabilities: Capabilities,
-    pub(super) seccomp: Seccomp,
+    pub(super) seccomp: &'a Seccomp,
     pub(super) no_new_privileges: bool,
     pub(super) die_with_parent: bool,
 }
@@ -37,16 +37,30 @@ pub(super) fn assume(caller: &Caller, identity: &Identity<'_>) -> Result<()> {
     if identity.no_new_privileges {
         set_no_new_privs(true).at(Stage::User, || "no_new_privs".to_owned())?;
     }
-    if identity.seccomp == Seccomp::DockerDefault {
-        let filter = seccomp::docker_default(identity.capabilities);
-        sys::install_filter(&filter).at(Stage::Seccomp, || format!("{} instructions", filter.len()))?;
+    // without it, the kernel wants a capability that is given up below; with it, the filter need not allow that
+    if !identity.no_new_privileges {
+        install_filter(identity)?;
     }
     let held = capabilities(None).at(Stage::User, || "own capabilities".to_owned())?;
     let kept = identity.capabilities.bits() & held.permitted.bits();
     bound(kept)?;
     become_user(caller, identity.user)?;
     keep(identity.user, kept)?;
-    die_with_caller(identity.die_with_parent)
+    die_with_caller(identity.die_with_parent)?;
+    if identity.no_new_privileges { install_filter(identity) } else { Ok(()) }
+}
+
+fn install_filter(identity: &Identity<'_>) -> Result<()> {
+    let of_docker;
+    let (program, flags) = match identity.seccomp {
+        Seccomp::Unconfined => return Ok(()),
+        Seccomp::DockerDefault => {
+            of_docker = seccomp::docker_default(identity.capabilities);
+            (&of_docker, 0)
+        }
+        Seccomp::Custom(filter) => (&filter.program, filter.flags),
+    };
+    sys::install_filter(program, flags).at(Stage::Seccomp, || format!("{} instructions", program.len()))
 }
 
 fn leave_keyring() -> Result<()> {

@@ -196,7 +196,7 @@ fn set_up(caller: &Caller, spec: &Spec, host: Host, tie: Option<&keeper::Tie>) -
     let identity = identity::Identity {
         user: &spec.user,
         capabilities: spec.capabilities,
-        seccomp: spec.seccomp,
+        seccomp: &spec.seccomp,
         no_new_privileges: spec.no_new_privileges,
         die_with_parent: spec.die_with_parent,
     };
@@ -255,7 +255,7 @@ fn join_running(caller: &Caller, spec: &ExecSpec, target: i32) -> Result<i32> {
     let identity = identity::Identity {
         user: &spec.user,
         capabilities: spec.capabilities,
-        seccomp: spec.seccomp,
+        seccomp: &spec.seccomp,
         no_new_privileges: spec.no_new_privileges,
         die_with_parent: spec.die_with_parent,
     };

@@ -46,7 +46,12 @@ pub(super) fn run(filter: &[Instruction], call: &Call) -> u32 {
                 continue;
             }
             0x06 => return operand,
+            0x54 => {
+                accumulator &= operand;
+                continue;
+            }
             0x15 => accumulator == operand,
+            0x25 => accumulator > operand,
             0x35 => accumulator >= operand,
             0x45 => accumulator & operand != 0,
             code => panic!("unknown instruction {code:#x}"),

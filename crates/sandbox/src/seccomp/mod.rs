@@ -1,8 +1,14 @@
-//! Docker's default system call filter, as a program for the kernel.
+//! System call filters, as programs for the kernel.
 //!
-//! [`table`] says which calls are allowed, [`profile`] turns that into ranges of numbers for one architecture and one
-//! set of capabilities, [`emit`] makes a binary search tree of them.
+//! Docker's default: [`table`] says which calls are allowed, [`profile`] turns that into ranges of numbers for one
+//! architecture and one set of capabilities, [`emit`] makes a binary search tree of them. Those of users: [`document`] reads
+//! them, [`custom`] finds out which rules count, [`compile`] makes the same kind of tree, with their conditions behind it.
 
+mod compile;
+mod custom;
+#[cfg(test)]
+mod custom_tests;
+mod document;
 mod emit;
 #[cfg(test)]
 mod interpret;
@@ -10,7 +16,23 @@ mod profile;
 mod table;
 
 use crate::capability::Capabilities;
+use crate::spec::Seccomp;
 use crate::sys::Instruction;
+
+pub use custom::ProfileError;
+pub use document::LONGEST_PROFILE_BYTES;
+
+impl Seccomp {
+    /// The filter of a container with these capabilities that a profile in Docker's JSON format asks for; a profile that says
+    /// nothing is none.
+    ///
+    /// # Errors
+    /// [`ProfileError`], where it is no such profile, or asks for what cannot be kept.
+    pub fn from_profile(text: &str, capabilities: Capabilities) -> Result<Self, ProfileError> {
+        let name = rustix::system::uname();
+        custom::filter(text, capabilities, &name.release().to_string_lossy())
+    }
+}
 
 /// Makes the filter of Docker's default profile for a container with these capabilities.
 pub(crate) fn docker_default(capabilities: Capabilities) -> Vec<Instruction> {

@@ -5,8 +5,7 @@ use crate::capability::Capabilities;
 
 /// A call of the table.
 pub(super) struct Call {
-    /// Its name, for people who read the table.
-    #[cfg(test)]
+    /// Its name.
     pub(super) name: &'static str,
     /// When it is allowed.
     pub(super) when: When,
@@ -90,9 +89,9 @@ pub(super) const ARCHITECTURES: [Architecture; 2] = [
 
 /// Numbers from `first` to the next range, with one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range {
+pub(super) struct Range<A = Action> {
     pub(super) first: u32,
-    pub(super) action: Action,
+    pub(super) action: A,
 }
 
 /// Places in the table by ascending number, for each column; sorted by the compiler.

@@ -1,5 +1,6 @@
 //! From the options of `run` and `create` to what the engine is asked for.
 
+use super::security;
 use crate::args::container::mount;
 use crate::args::container::options::Options;
 use crate::args::value::fields;
@@ -108,7 +109,7 @@ fn host(options: &mut Options) -> Result<HostSettings, String> {
         cap_add: std::mem::take(&mut options.cap_add),
         cap_drop: std::mem::take(&mut options.cap_drop),
         privileged: options.privileged,
-        security_options: std::mem::take(&mut options.security_opt),
+        security_options: security::options(&options.security_opt)?,
         devices: options.device.iter().map(|text| device(text)).collect::<Result<_, _>>()?,
         group_add: std::mem::take(&mut options.group_add),
         readonly_root: options.read_only,

@@ -10,11 +10,13 @@ use lighter_image::ImagePath;
 use lighter_layer::{View, ViewError};
 use lighter_sandbox::network::resolver::{self, OwnName, Reach, ResolvConf};
 use lighter_sandbox::{
-    Capabilities, Mount, MountKind, Namespace, Network, Root, Seccomp, Spec, Stub, Tmpfs, User, Window,
+    Capabilities, Mount, MountKind, Namespace, Network, ProfileError, Root, Seccomp, Spec, Stub, Tmpfs, User,
+    Window,
 };
 use lighter_store::{ContainerPaths, Store};
 
 use super::super::ground;
+use super::super::security::{SecurityOption, SecurityOptionError};
 use super::super::settings::{ContainerMount, HostAddress, MountSource, NetworkChoice, Settings, Sharing};
 use super::super::state::{Container, FindError, find};
 use super::super::volume::{self, VolumeRoot};
@@ -32,8 +34,11 @@ pub enum SpecError {
     #[error("invalid capability: unknown capability: \"CAP_{0}\"")]
     Capability(String),
     /// A security option is none that can be kept.
-    #[error("security option `{0}` is not supported")]
-    SecurityOption(String),
+    #[error(transparent)]
+    SecurityOption(#[from] SecurityOptionError),
+    /// A filter of system calls is none.
+    #[error(transparent)]
+    Seccomp(#[from] ProfileError),
     /// There is nothing to run.
     #[error("no command specified")]
     NoCommand,
@@ -216,16 +221,18 @@ fn confine(spec: &mut Spec, settings: &Settings) -> Result<(), SpecError> {
         spec.capabilities = capabilities(spec.capabilities, &host.cap_add, &host.cap_drop)?;
     }
     for option in &host.security_options {
-        match option.replace(':', "=").as_str() {
-            "no-new-privileges" | "no-new-privileges=true" => spec.no_new_privileges = true,
-            "no-new-privileges=false" => spec.no_new_privileges = false,
-            "seccomp=unconfined" => spec.seccomp = Seccomp::Unconfined,
-            "apparmor=unconfined" | "label=disable" => {}
-            "systempaths=unconfined" => {
+        match SecurityOption::parse(option)? {
+            SecurityOption::NoNewPrivileges(wanted) => spec.no_new_privileges = wanted,
+            SecurityOption::NoFilter => spec.seccomp = Seccomp::Unconfined,
+            SecurityOption::DefaultFilter => spec.seccomp = Seccomp::DockerDefault,
+            SecurityOption::Filter(profile) => {
+                spec.seccomp = Seccomp::from_profile(profile, spec.capabilities)?;
+            }
+            SecurityOption::OpenPaths => {
                 spec.masked_paths.clear();
                 spec.readonly_paths.clear();
             }
-            _ => return Err(SpecError::SecurityOption(option.clone())),
+            SecurityOption::NoLabel => {}
         }
     }
     Ok(())
