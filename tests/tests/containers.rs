@@ -318,3 +318,21 @@ fn inspect_tells_how_a_mount_was_asked_for() {
     assert_eq!(field(lighter, "{{json .HostConfig.Mounts}}"), wishes);
     assert_eq!(lighter.run(["run", "--rm", "busybox", ""]).code, 127);
 }
+
+#[test]
+fn a_volume_belongs_to_whom_the_folder_in_the_image_belongs() {
+    let lighter = Lighter::with_busybox();
+    let dockerfile =
+        "FROM busybox\nRUN mkdir /d && echo x > /d/f && chown 33:34 /d && chmod 2750 /d\nVOLUME /d\n";
+    lighter.build("app", dockerfile, &[]);
+    lighter.ok(["volume", "create", "--name", "made"]);
+    for volume in ["data:/d", "made:/d", "/d"] {
+        let seen = lighter.ok(["run", "--rm", "-v", volume, "app", "stat", "-c", "%u:%g %a", "/d", "/d/f"]);
+        assert_eq!(seen, "33:34 2750\n0:0 644\n", "{volume}");
+    }
+    let bare = lighter.ok(["run", "--rm", "-v", "bare:/d:nocopy", "app", "stat", "-c", "%u:%g %a", "/d"]);
+    assert_eq!(bare, "0:0 755\n");
+    // who has put something into it keeps it as it is
+    lighter.ok(["run", "--rm", "-v", "data:/e", "busybox", "chown", "1", "/e"]);
+    assert_eq!(lighter.ok(["run", "--rm", "-v", "data:/d", "app", "stat", "-c", "%u", "/d"]), "1\n");
+}

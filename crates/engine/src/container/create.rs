@@ -484,12 +484,14 @@ fn fill(store: &Store, name: &str, target: &str, view: &View) -> Result<(), Crea
     let folder = store.volume_path(name)?;
     let is_empty = std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_none());
     let source = ImagePath::new(target);
-    let Some((_, entry)) = view.resolve(&source)? else { return Ok(()) };
+    let Some((real, entry)) = view.resolve(&source)? else { return Ok(()) };
     if !is_empty || !entry.is_folder() {
         return Ok(());
     }
     let failed = |source: WriteError| CreateError::Fill { name: name.to_owned(), source: Box::new(source) };
     let writer = LayerWriter::open(&folder, View::empty(), Timestamp::default()).map_err(failed)?;
+    // whoever owns the folder in the image is to own the volume
+    writer.style_root_as(view, &real).map_err(failed)?;
     let top = Destination { path: ImagePath::root(), is_folder: true };
     copy(view, &source, &writer, &top, &CopyOptions::default()).map_err(failed)?;
     writer.finish().map_err(failed)

@@ -152,6 +152,17 @@ impl LayerWriter {
         Ok(())
     }
 
+    /// Makes the top directory what a directory elsewhere is: its owner, mode, time and attributes.
+    ///
+    /// # Errors
+    /// [`WriteError::View`] where there is no such directory, [`WriteError::Io`] where the top cannot be changed.
+    pub fn style_root_as(&self, from: &View, path: &ImagePath) -> Result<(), WriteError> {
+        let folder = from.folder(path)?;
+        let fail = |source| WriteError::View(ViewError::io(path, source));
+        let metadata = Metadata::of(&folder.entry().map_err(fail)?, folder.own_xattrs().map_err(fail)?);
+        self.restyle(&self.root_slot(), &metadata)
+    }
+
     /// What the image is with what has been written so far.
     pub fn view(&self) -> View {
         self.below.with_top(Arc::clone(&self.root), self.placer.policy)

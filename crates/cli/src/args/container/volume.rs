@@ -16,6 +16,9 @@ pub(crate) struct VolumeCreate {
     /// Set driver specific options
     #[arg(short, long = "opt", value_name = "map", value_parser = value::pair)]
     pub(crate) opt: Vec<(String, String)>,
+    /// The name, as it was given before it was an argument
+    #[arg(long = "name", value_name = "string", hide = true)]
+    pub(crate) named: Option<String>,
     pub(crate) name: Option<String>,
 }
 

@@ -38,10 +38,16 @@ const ALL: &str = "WARNING! This will remove all local volumes not used by at le
 
 impl Verb for VolumeCreate {
     fn run(self, session: &Session) -> Result<u8, Failure> {
+        if self.name.is_some() && self.named.is_some() {
+            return Err(Failure::new(
+                "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
+            ));
+        }
         let store = session.open_store()?;
         let labels = self.label.into_iter().collect();
         let options = self.opt.into_iter().collect();
-        let name = self.name.as_deref();
+        let name = self.name.or(self.named).filter(|name| !name.is_empty());
+        let name = name.as_deref();
         let made = container::create_volume(&store, name, &self.driver, labels, &options, SystemTime::now());
         session.print(&format!("{}\n", made.map_err(|error| told(&error))?)).map(|()| 0)
     }
