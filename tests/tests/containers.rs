@@ -336,3 +336,18 @@ fn a_volume_belongs_to_whom_the_folder_in_the_image_belongs() {
     lighter.ok(["run", "--rm", "-v", "data:/e", "busybox", "chown", "1", "/e"]);
     assert_eq!(lighter.ok(["run", "--rm", "-v", "data:/d", "app", "stat", "-c", "%u", "/d"]), "1\n");
 }
+
+#[test]
+fn a_container_that_has_ended_can_be_started_at_once() {
+    let lighter = Lighter::with_busybox();
+    let id = lighter.ok(["run", "-d", "--name", "box", "busybox", "sh", "-c", "exit 4"]);
+    assert_eq!(lighter.ok(["wait", "box"]), "4\n");
+    // its last shim may still be there: that is what this lock says
+    let own = lighter.root().join("containers").join(id.trim_end()).join("upper");
+    let mut holder =
+        std::process::Command::new("flock").arg(&own).args(["sleep", "0.5"]).spawn().expect("flock");
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(lighter.run(["start", "-a", "box"]).code, 4);
+    holder.wait().expect("it ends");
+    lighter.ok(["rm", "box"]);
+}

@@ -22,6 +22,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use lighter_store::{ContainerId, OpenError, Store};
 use serde::{Deserialize, Serialize};
@@ -173,9 +174,27 @@ fn own(mut starter: UnixStream) -> Result<(), ShimError> {
     let path = state::held_by_shim(&store, &order.container);
     let in_file = |source| ShimError::File { path: path.clone(), source };
     let alive = File::open(&path).map_err(in_file)?;
-    rustix::fs::flock(&alive, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| ShimError::Running(order.container.short().to_owned()))?;
+    take_over(&store, &order.container, &alive)?;
     run::Shim::new(store, order.runtime, order.container).live(starter, order.attach)
+}
+
+/// How long the shim before may take to go, when its container has ended already.
+const PATIENCE_WITH_PREDECESSOR: Duration = Duration::from_secs(30);
+
+/// Becomes the one shim of a container. That it has ended is said before its last shim has gone, and who only looks at it
+/// holds the lock for a moment, too: neither is a reason to refuse.
+fn take_over(store: &Store, container: &ContainerId, alive: &File) -> Result<(), ShimError> {
+    let began = Instant::now();
+    while rustix::fs::flock(alive, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        let state = store.container_state::<state::State>(container).map_err(FindError::from)?;
+        let is_down =
+            state.is_some_and(|state| !state.is_running() && state.status != state::Status::Restarting);
+        if !is_down || began.elapsed() > PATIENCE_WITH_PREDECESSOR {
+            return Err(ShimError::Running(container.short().to_owned()));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 fn read_order(starter: &mut UnixStream) -> std::io::Result<Order> {
