@@ -351,3 +351,11 @@ fn a_container_that_has_ended_can_be_started_at_once() {
     holder.wait().expect("it ends");
     lighter.ok(["rm", "box"]);
 }
+
+#[test]
+fn who_starts_in_the_background_learns_the_id_even_if_nothing_starts() {
+    let lighter = Lighter::with_busybox();
+    let said = lighter.run(["run", "-d", "--name", "box", "busybox", "nosuch"]);
+    assert_eq!((said.code, said.out.trim().len()), (127, 64));
+    assert_eq!(lighter.ok(["rm", said.out.trim()]).trim(), said.out.trim());
+}

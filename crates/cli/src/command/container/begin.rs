@@ -61,7 +61,8 @@ impl Image {
 
     /// Pulls what is not here, or only for another platform.
     fn pull_anew(&self, session: &Session, store: &Store, wanted: &Platform) -> Result<(), Failure> {
-        if !self.quiet {
+        // what is no name of an image is nowhere, and is refused as such
+        if !self.quiet && self.name.parse::<lighter_image::Reference>().is_ok() {
             session.remark(&format!("Unable to find image '{}' locally", self.full_name()));
         }
         self.fetch(session, store, wanted, true)

@@ -49,6 +49,10 @@ impl Verb for Run {
         }
         let attach = (!self.detach).then_some(streams);
         let started = container::start(&store, &environment::runtime(), &id, attach);
+        if started.is_err() && self.detach {
+            // the container is there, and whoever asked for it is to know how to remove it
+            session.print(&format!("{id}\n"))?;
+        }
         let mut attachment = started.map_err(|error| not_started(&error))?;
         // who did not ask for a network may do without one, and nothing that reads along is to stumble over it
         let tells = asks_for_network || session.reports_to_terminal();

@@ -52,13 +52,7 @@ impl Start {
             Err(ClientError::Running(_)) => container::attach(store, &id, streams),
             started => started,
         };
-        let mut attachment = attachment.map_err(|error| {
-            let code = match &error {
-                ClientError::Failed { exit_code, .. } => exit_code.rem_euclid(256),
-                _ => 1,
-            };
-            told(&error).with_code(u8::try_from(code).unwrap_or(1))
-        })?;
+        let mut attachment = attachment.map_err(|error| told(&error))?;
         match show(session, store, &id, &mut attachment, view, caught)? {
             Outcome::Ended(code) => Ok(exit_code(code)),
             Outcome::Detached => Ok(0),
