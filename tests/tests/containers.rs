@@ -359,3 +359,19 @@ fn who_starts_in_the_background_learns_the_id_even_if_nothing_starts() {
     assert_eq!((said.code, said.out.trim().len()), (127, 64));
     assert_eq!(lighter.ok(["rm", said.out.trim()]).trim(), said.out.trim());
 }
+
+#[test]
+fn aliases_and_addresses_need_a_network_of_ones_own() {
+    let lighter = Lighter::with_busybox();
+    let refused = |args: &[&str]| {
+        let words = ["run", "--rm"].iter().chain(args).chain(&["busybox", "true"]);
+        lighter.refused(words.copied())
+    };
+    for network in ["bridge", "none", "host"] {
+        let said = refused(&["--network", network, "--network-alias", "a"]);
+        assert!(said.contains("only supported for user-defined networks"), "{network}: {said}");
+        let said = refused(&["--network", network, "--ip", "10.88.0.9"]);
+        assert!(said.contains("on user defined networks only"), "{network}: {said}");
+    }
+    assert_eq!(lighter.ok(["network", "rm", "-f", "nosuch"]), "");
+}

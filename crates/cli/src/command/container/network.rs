@@ -161,7 +161,12 @@ impl Verb for NetworkRemove {
     fn run(self, session: &Session) -> Result<u8, Failure> {
         let store = session.open_store()?;
         let runtime = environment::runtime();
-        each(session, &self.names, |name| match container::remove_network(&store, &runtime, name) {
+        let is_there =
+            |name: &String| !matches!(container::find_network(&store, name), Err(NetworkError::NotFound(_)));
+        // nothing is said of what is not there, where that is no fault
+        let names = self.names.iter().filter(|name| !self.force || is_there(name)).cloned();
+        let names: Vec<String> = names.collect();
+        each(session, &names, |name| match container::remove_network(&store, &runtime, name) {
             Ok(_) => Ok(()),
             Err(NetworkError::NotFound(_)) if self.force => Ok(()),
             Err(error) => Err(told(&error)),

@@ -265,6 +265,14 @@ fn networks(options: &Options) -> Result<(NetworkChoice, Vec<NetworkWish>), Stri
                 .to_owned(),
         );
     }
+    if !matches!(choice, NetworkChoice::Named(_)) {
+        if !wishes[0].aliases.is_empty() {
+            return Err("network-scoped aliases are only supported for user-defined networks".to_owned());
+        }
+        if wishes[0].address.is_some() {
+            return Err("user specified IP address is supported on user defined networks only".to_owned());
+        }
+    }
     if choice == NetworkChoice::Bridge {
         "bridge".clone_into(&mut wishes[0].network);
     }
