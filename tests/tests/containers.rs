@@ -375,3 +375,18 @@ fn aliases_and_addresses_need_a_network_of_ones_own() {
     }
     assert_eq!(lighter.ok(["network", "rm", "-f", "nosuch"]), "");
 }
+
+#[test]
+fn an_image_of_a_container_has_its_volumes_and_an_empty_hostname_is_none() {
+    let lighter = Lighter::with_busybox();
+    lighter.ok(["create", "--name", "box", "-v", "/vv", "-v", "named:/n", "--hostname=", "busybox", "true"]);
+    lighter.ok(["commit", "box", "made"]);
+    assert_eq!(lighter.ok(["inspect", "-f", "{{json .Config.Volumes}}", "made"]), "{\"/vv\":{}}\n");
+    assert_eq!(lighter.ok(["inspect", "-f", "{{len .Config.Hostname}}", "box"]), "12\n");
+    assert!(lighter.refused(["cp", "box:", "x"]).contains("cannot be empty"));
+    std::fs::write(lighter.path("there"), "kept").expect("writable");
+    let there = lighter.path("there").display().to_string();
+    lighter.refused(["export", "-o", &there, "nosuch"]);
+    assert_eq!(std::fs::read_to_string(&there).expect("it is still there"), "kept");
+    lighter.ok(["rm", "-v", "box"]);
+}

@@ -10,6 +10,7 @@ use lighter_dockerfile::{Diagnostic, Request, fmt, graph, parse};
 use lighter_image::Platform;
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 impl Verb for Format {
@@ -38,7 +39,10 @@ impl Format {
             _ if self.check => Ok(()),
             Some("-") => session.print(&formatted),
             _ if is_formatted => Ok(()),
-            _ => output_file::whole(path, |out| Ok(out.write_all(formatted.as_bytes())?)),
+            _ => {
+                let mode_bits = fs::metadata(path)?.permissions().mode() & 0o777;
+                output_file::whole(path, mode_bits, |out| Ok(out.write_all(formatted.as_bytes())?))
+            }
         }
     }
 }

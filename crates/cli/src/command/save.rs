@@ -32,7 +32,7 @@ impl Verb for Save {
             stdout.flush()?;
             return Ok(0);
         };
-        output_file::whole(output, |file| {
+        output_file::whole(output, output_file::PRIVATE, |file| {
             save(&store, &self.images, file).map_err(|error| Failure::because(&error))
         })?;
         Ok(0)

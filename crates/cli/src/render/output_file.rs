@@ -3,10 +3,14 @@
 use crate::failure::Failure;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// How much is written at once.
 const BUFFER_BYTES: usize = 1 << 18;
+
+/// The mode of what may hold something that is nobody else's business, as an image may.
+pub(crate) const PRIVATE: u32 = 0o600;
 
 /// Writes a file beside its place and puts it there when it is complete; a device or a pipe is written to as it is.
 ///
@@ -14,6 +18,7 @@ const BUFFER_BYTES: usize = 1 << 18;
 /// When the place cannot be written to, or the writer fails.
 pub(crate) fn whole(
     path: &Path,
+    mode_bits: u32,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let fault = |error: io::Error| Failure::new(format!("Error: writing {}: {error}", path.display()));
@@ -29,7 +34,8 @@ pub(crate) fn whole(
         return flushed(file, write, fault);
     }
     let beside = beside(path);
-    let file = File::create(&beside).map_err(|error| match error.kind() {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode_bits).open(&beside);
+    let file = file.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::new(format!(
             "Error: invalid output path: directory of {:?} does not exist",
             path.display().to_string()
@@ -63,22 +69,28 @@ fn beside(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_file_is_there_in_whole_or_not_at_all() {
         let place = std::env::temp_dir().join(format!("lighter-output-{}", std::process::id()));
         fs::create_dir_all(&place).expect("a directory");
         let path = place.join("x");
-        assert!(whole(&path, |out| Ok(out.write_all(b"a")?)).is_ok());
+        assert!(whole(&path, PRIVATE, |out| Ok(out.write_all(b"a")?)).is_ok());
         assert_eq!(fs::read(&path).expect("it is there"), b"a");
-        let failed = whole(&path, |out| {
+        let mode_bits = fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode_bits & 0o777, PRIVATE);
+        let failed = whole(&path, PRIVATE, |out| {
             out.write_all(b"b")?;
             Err(Failure::new("no"))
         });
         assert_eq!(failed, Err(Failure::new("no")));
         assert_eq!(fs::read(&path).expect("it is still there"), b"a");
         assert_eq!(fs::read_dir(&place).expect("readable").count(), 1);
-        assert!(whole(&place, |_| Ok(())).is_err() && whole(&place.join("a/b"), |_| Ok(())).is_err());
+        assert!(
+            whole(&place, PRIVATE, |_| Ok(())).is_err()
+                && whole(&place.join("a/b"), PRIVATE, |_| Ok(())).is_err()
+        );
         fs::remove_dir_all(&place).expect("removable");
     }
 }

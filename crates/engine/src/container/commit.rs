@@ -127,6 +127,7 @@ fn config_of(settings: &Settings, base: &ContainerConfig) -> ContainerConfig {
         stop_signal: settings.stop_signal.clone(),
         healthcheck: settings.healthcheck.clone(),
         exposed_ports: settings.exposed_ports.iter().cloned().collect(),
+        volumes: settings.anonymous_volumes().map(str::to_owned).collect(),
         other: serde_json::Map::new(),
         ..base.clone()
     }

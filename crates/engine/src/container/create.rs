@@ -274,7 +274,7 @@ fn settings(
         env: environment(&config.env, &request.env),
         user: request.user.unwrap_or_else(|| config.user.clone()),
         working_dir,
-        hostname: request.hostname.unwrap_or_else(|| hostname(&host, id)),
+        hostname: request.hostname.filter(|name| !name.is_empty()).unwrap_or_else(|| hostname(&host, id)),
         domainname: request.domainname,
         tty: request.tty,
         open_stdin: request.open_stdin,

@@ -11,9 +11,7 @@ use lighter_sandbox::{DEFAULT_SHM_SIZE_BYTES, MASKED_PATHS, READONLY_PATHS, Rlim
 use lighter_store::Store;
 use serde_json::{Map, Value, json};
 
-use super::settings::{
-    HostAddress, HostSettings, MountSource, NetworkChoice, RestartPolicy, Settings, Sharing,
-};
+use super::settings::{HostAddress, HostSettings, NetworkChoice, RestartPolicy, Settings, Sharing};
 use super::shim::spec;
 use super::state::{Container, EndpointState, State, Status};
 
@@ -102,12 +100,7 @@ fn config(settings: &Settings) -> Value {
     let set = |names: &mut dyn Iterator<Item = String>| -> Value {
         Value::Object(names.map(|name| (name, json!({}))).collect::<Map<_, _>>())
     };
-    let volumes = settings
-        .host
-        .mounts
-        .iter()
-        .filter(|mount| matches!(mount.source, MountSource::Volume { anonymous: true, .. }));
-    let volumes: Vec<String> = volumes.map(|mount| mount.target.clone()).collect();
+    let volumes: Vec<String> = settings.anonymous_volumes().map(str::to_owned).collect();
     let mut config = json!({
         "Hostname": settings.hostname,
         "Domainname": settings.domainname.clone().unwrap_or_default(),

@@ -61,6 +61,14 @@ impl Settings {
         let parts = [&self.entrypoint, &self.cmd];
         parts.into_iter().flatten().flatten().cloned().collect()
     }
+
+    /// Where volumes without a name are mounted: those of the image, and of `-v PATH`.
+    pub(super) fn anonymous_volumes(&self) -> impl Iterator<Item = &str> {
+        let mounts = self.host.mounts.iter();
+        let anonymous =
+            mounts.filter(|mount| matches!(mount.source, MountSource::Volume { anonymous: true, .. }));
+        anonymous.map(|mount| mount.target.as_str())
+    }
 }
 
 /// What a container sees of the host, and what it may use of it.

@@ -1,6 +1,7 @@
 //! The verbs that carry a container's files in and out.
 
 use crate::verb::{Arguments, Arity, Spec};
+use std::path::PathBuf;
 
 /// `cp`.
 #[derive(Debug, clap::Args)]
@@ -62,7 +63,7 @@ impl Arguments for Commit {
 pub(crate) struct Export {
     /// Write to a file, instead of STDOUT
     #[arg(short, long)]
-    pub(crate) output: Option<String>,
+    pub(crate) output: Option<PathBuf>,
     #[arg(required = true)]
     pub(crate) container: String,
 }

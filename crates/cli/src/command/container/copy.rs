@@ -38,6 +38,9 @@ impl Verb for Copy {
             }
         }
         let fault = |text: &str| Err(Failure::new(text));
+        if [&source, &destination].iter().any(|one| matches!(one, Side::Container(_, ""))) {
+            return fault("bad parameter: the path in the container cannot be empty");
+        }
         let store = match (&source, &destination) {
             (Side::Container(..), Side::Container(..)) => {
                 return fault("copying between containers is not supported");

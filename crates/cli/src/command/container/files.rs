@@ -4,12 +4,12 @@ use super::told;
 use crate::args::container::files::{Commit, Export};
 use crate::args::container::look::Diff;
 use crate::failure::Failure;
+use crate::render::output_file;
 use crate::session::Session;
 use crate::verb::Verb;
 use lighter_engine::container::{self, CommitRequest};
 use lighter_image::Reference;
-use std::fs::File;
-use std::io::Write as _;
+use std::io::Write;
 use std::time::SystemTime;
 
 impl Verb for Diff {
@@ -58,15 +58,13 @@ impl Verb for Export {
             return Err(Failure::new("cowardly refusing to save to a terminal. Use the -o flag or redirect"));
         }
         let store = session.open_store()?;
-        let exported = match &self.output {
-            Some(path) => {
-                let mut file = File::create(path).map_err(|error| {
-                    Failure::new(format!("Error: failed to export container: open {path}: {error}"))
-                })?;
-                container::export(&store, &self.container, &mut file)
-            }
-            None => container::export(&store, &self.container, &mut session.stdout()),
+        let export = |out: &mut dyn Write| {
+            container::export(&store, &self.container, out).map_err(|error| told(&error))
         };
-        exported.map(|()| 0).map_err(|error| told(&error))
+        match &self.output {
+            Some(path) => output_file::whole(path, output_file::PRIVATE, export)?,
+            None => export(&mut session.stdout())?,
+        }
+        Ok(0)
     }
 }
