@@ -390,3 +390,17 @@ fn an_image_of_a_container_has_its_volumes_and_an_empty_hostname_is_none() {
     assert_eq!(std::fs::read_to_string(&there).expect("it is still there"), "kept");
     lighter.ok(["rm", "-v", "box"]);
 }
+
+#[test]
+fn a_restart_is_told_when_it_is_done_and_what_has_stopped_is_not_healthy() {
+    let sleeper = Sleeper::new(&["--health-cmd", "true", "--health-interval", "100ms"]);
+    let lighter = &sleeper.lighter;
+    eventually("it is healthy", || field(lighter, "{{.State.Health.Status}}") == "healthy");
+    lighter.ok(["restart", "-t", "0", "box"]);
+    let filters = ["--filter", "event=start", "--filter", "event=restart", "--filter", "event=stop"];
+    let words = ["events", "--since", "10m", "--until", "0s", "--format", "{{.Action}}"];
+    let told = lighter.ok(words.iter().chain(&filters).copied());
+    assert_eq!(told, "start\nstop\nstart\nrestart\n");
+    lighter.ok(["stop", "-t", "0", "box"]);
+    assert_eq!(field(lighter, "{{.State.Health.Status}}"), "unhealthy");
+}

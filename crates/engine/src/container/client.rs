@@ -318,11 +318,23 @@ pub fn restart(
 ) -> Result<(), ClientError> {
     let container = find(store, text)?;
     if !container.state.is_running() && container.state.status != Status::Restarting {
-        return start(store, runtime, text, None).map(drop);
+        start(store, runtime, text, None)?;
+    } else {
+        end_and_start(store, &container, signal, patience)?;
     }
-    let (signal, patience) = (stop_signal(&container, signal)?, stop_patience(&container, patience));
+    super::events::note(store, &container, "restart", &[]);
+    Ok(())
+}
+
+fn end_and_start(
+    store: &Store,
+    container: &Container,
+    signal: Option<&str>,
+    patience: Option<i64>,
+) -> Result<(), ClientError> {
+    let (signal, patience) = (stop_signal(container, signal)?, stop_patience(container, patience));
     let before = container.state.started_at;
-    ask(store, &container, Request::Restart { signal, patience })?;
+    ask(store, container, Request::Restart { signal, patience })?;
     loop {
         let now = find(store, container.record.id.as_str())?;
         let is_again = now.state.is_running() && now.state.started_at != before;

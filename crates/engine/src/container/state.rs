@@ -69,6 +69,13 @@ impl State {
     pub const fn is_running(&self) -> bool {
         matches!(self.status, Status::Running | Status::Paused)
     }
+
+    /// What is not checked any more is not called healthy.
+    pub(super) fn no_longer_healthy(&mut self) {
+        if let Some(health) = &mut self.health {
+            "unhealthy".clone_into(&mut health.status);
+        }
+    }
 }
 
 /// What a container does.
@@ -308,6 +315,7 @@ fn ended_unseen(state: &mut State) {
     state.pid = 0;
     state.exit_code = 137;
     state.network = None;
+    state.no_longer_healthy();
     if let Some(cgroup) = state.cgroup.take()
         && let Err(error) = cgroup.remove()
     {

@@ -166,7 +166,7 @@ impl Shim {
         if let Ok(process) = process {
             self.end(&process, signal, patience)?;
         }
-        self.note("restart", &[]);
+        self.note("stop", &[]);
         Ok(())
     }
 

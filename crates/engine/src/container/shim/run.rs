@@ -268,6 +268,7 @@ impl Shim {
             state.pid = 0;
             state.network = None;
             state.cgroup = None;
+            state.no_longer_healthy();
             if !never_ran {
                 state.finished_at = Some(Timestamp::now());
             }

@@ -150,6 +150,8 @@ impl Shim {
         let (pid, network, cgroup) =
             (running.process.pid(), joined.state(&self.runtime), running.cgroup.clone());
         self.control().network = joined;
+        // what others tell of a container that they see running comes after this
+        self.note("start", &[]);
         self.change(move |state| {
             state.status = Status::Running;
             state.error.clear();
@@ -161,9 +163,7 @@ impl Shim {
             state.network = network;
             state.cgroup = cgroup;
             state.health = None;
-        })?;
-        self.note("start", &[]);
-        Ok(())
+        })
     }
 
     /// Remembers where input goes; what the container's output comes from.
