@@ -63,3 +63,28 @@ fn a_key_file_becomes_an_agent_of_the_step() {
     assert_eq!(said.code, 0, "{}", said.all());
     assert_eq!(lighter.ok(["run", "--rm", "x", "cat", "/seen"]), "/run/buildkit/ssh_agent.0 666 7\n");
 }
+
+#[test]
+fn a_file_system_in_memory_has_the_mode_of_what_it_hides() {
+    let lighter = Lighter::with_busybox();
+    let dockerfile = "FROM busybox\nRUN mkdir -m 700 /own && mkdir -m 2750 /group\n\
+                      RUN --mount=type=tmpfs,target=/own,readonly --mount=type=tmpfs,target=/group \
+                      --mount=type=tmpfs,target=/not/there stat -c %a /own /group /not /not/there > /modes; \
+                      touch /own/x 2>/dev/null || echo read-only >> /modes\n";
+    let expected = "700\n2750\n755\n1777\n";
+    for copies in [false, true] {
+        if copies {
+            std::fs::write(lighter.root().join("copies"), "").expect("the file");
+        }
+        lighter.context(dockerfile, &[]);
+        lighter.ok(["build", "--no-cache", "-t", "modes", "context"]);
+        let modes = lighter.ok(["run", "--rm", "modes", "cat", "/modes"]);
+        assert_eq!(modes, format!("{expected}read-only\n"), "copies: {copies}");
+        let flags = ["--tmpfs", "/own", "--mount", "type=tmpfs,target=/group", "--tmpfs", "/not/there"];
+        let listed = ["modes", "stat", "-c", "%a", "/own", "/group", "/not", "/not/there"];
+        let modes = lighter.ok(["run", "--rm"].into_iter().chain(flags).chain(listed));
+        assert_eq!(modes, expected, "copies: {copies}");
+    }
+    let given = ["run", "--rm", "--tmpfs", "/own:mode=711", "modes", "stat", "-c", "%a", "/own"];
+    assert_eq!(lighter.ok(given), "711\n");
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lighter_image::ImagePath;
 use lighter_layer::{PlainTree, View, ViewError, WriteError};
-use lighter_sandbox::{Mount, MountKind, Root, SandboxError, Spec, Stage, Stub, try_overlay};
+use lighter_sandbox::{Mount, MountKind, Root, SandboxError, Spec, Stage, Stub, Tmpfs, try_overlay};
 use lighter_store::{FileError, Store};
 
 /// Mount points that every sandbox has.
@@ -102,17 +102,24 @@ pub fn without_overlays(spec: &mut Spec, beside: &Path) -> Result<Option<PlainRo
     Ok(Some(PlainRoot { tree, lowers, upper }))
 }
 
-/// What the sandbox mounts onto, and whether it is a directory.
-fn points(spec: &Spec) -> Vec<(ImagePath, bool)> {
-    let is_folder = |mount: &Mount| match &mount.kind {
-        MountKind::Bind { source, .. } => source.is_dir(),
-        MountKind::File { .. } => false,
-        MountKind::Tmpfs(_) | MountKind::Overlay { .. } => true,
+/// What the sandbox mounts onto, and its mode if it is a directory.
+fn points(spec: &Spec) -> Vec<(ImagePath, Option<u32>)> {
+    let folder_mode = |mount: &Mount| match &mount.kind {
+        MountKind::Bind { source, .. } => source.is_dir().then_some(0o755),
+        MountKind::File { .. } => None,
+        // the file system takes the mode of what it is mounted on
+        MountKind::Tmpfs(Tmpfs { mode_bits: None, .. }) => Some(0o1777),
+        MountKind::Tmpfs(_) | MountKind::Overlay { .. } => Some(0o755),
     };
     let transient = spec.mounts.iter().filter(|mount| mount.stub == Stub::Transient);
-    let mounts = transient.map(|mount| (ImagePath::new(&mount.target), is_folder(mount)));
-    let devices = spec.devices.iter().map(|device| (ImagePath::new(&device.target), false));
-    SYSTEM_POINTS.iter().map(|path| (ImagePath::new(path), true)).chain(mounts).chain(devices).collect()
+    let mounts = transient.map(|mount| (ImagePath::new(&mount.target), folder_mode(mount)));
+    let devices = spec.devices.iter().map(|device| (ImagePath::new(&device.target), None));
+    SYSTEM_POINTS
+        .iter()
+        .map(|path| (ImagePath::new(path), Some(0o755)))
+        .chain(mounts)
+        .chain(devices)
+        .collect()
 }
 
 /// Makes a bind mount of one that shows a part of a stack.

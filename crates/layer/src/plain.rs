@@ -44,11 +44,15 @@ impl Seen {
 impl PlainTree {
     /// Copies a stack, bottom first, into a new, empty directory.
     ///
-    /// What is missing of `points`, paths and whether they are directories, is made, and does not count as a change.
+    /// What is missing of `points`, paths and the modes of those that are directories, is made, and does not count as a change.
     ///
     /// # Errors
     /// [`WriteError`]; what was written until then is to be thrown away.
-    pub fn copy(stack: &[PathBuf], tree: &Path, points: &[(ImagePath, bool)]) -> Result<Self, WriteError> {
+    pub fn copy(
+        stack: &[PathBuf],
+        tree: &Path,
+        points: &[(ImagePath, Option<u32>)],
+    ) -> Result<Self, WriteError> {
         let view = View::open(stack)?;
         prepare_root(tree, &view)?;
         let writer = LayerWriter::open(tree, View::empty(), Timestamp::default())?;
@@ -56,8 +60,8 @@ impl PlainTree {
         let options = CopyOptions { links: false, ..CopyOptions::default() };
         copy(&view, &ImagePath::root(), &writer, &top(), &options)?;
         let mut stand_ins = BTreeSet::new();
-        for (path, is_folder) in points {
-            stand_in(&writer, path, *is_folder, &mut stand_ins)?;
+        for (path, folder_mode) in points {
+            stand_in(&writer, path, *folder_mode, &mut stand_ins)?;
         }
         writer.finish()?;
         let mut seen = BTreeMap::new();
@@ -163,7 +167,7 @@ fn top() -> Destination {
 fn stand_in(
     writer: &LayerWriter,
     path: &ImagePath,
-    is_folder: bool,
+    folder_mode: Option<u32>,
     made: &mut BTreeSet<Vec<u8>>,
 ) -> Result<(), WriteError> {
     let view = writer.view();
@@ -179,8 +183,11 @@ fn stand_in(
     if !made.contains(real.relative()) {
         return Ok(());
     }
-    if is_folder {
-        return writer.make_folders(&real, NewFolders::default()).map(drop);
+    if let Some(mode_bits) = folder_mode {
+        if let Some(parent) = real.parent() {
+            writer.make_folders(&parent, NewFolders::default())?;
+        }
+        return writer.make_folders(&real, NewFolders { mode_bits, owner: None }).map(drop);
     }
     let metadata = Metadata { mode_bits: 0o644, ..Metadata::default() };
     writer.write_file(&real, b"", &metadata, NewFolders::default())
@@ -239,7 +246,7 @@ mod tests {
             std::fs::create_dir(path).unwrap();
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let points = [(ImagePath::new("/etc/hosts"), false), (ImagePath::new("/mnt/point"), true)];
+        let points = [(ImagePath::new("/etc/hosts"), None), (ImagePath::new("/mnt/point"), Some(0o755))];
         let copied = PlainTree::copy(&lowers, &tree, &points).unwrap();
         let done =
             std::process::Command::new("sh").args(["-ec", script]).current_dir(&tree).status().unwrap();

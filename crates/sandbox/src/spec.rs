@@ -231,7 +231,7 @@ impl Mount {
 
     /// Mounts an empty file system in memory.
     pub fn tmpfs(target: impl Into<String>) -> Self {
-        Self::new(target, MountKind::Tmpfs(Tmpfs { size_bytes: None, mode_bits: 0o1777, uid: 0, gid: 0 }))
+        Self::new(target, MountKind::Tmpfs(Tmpfs { size_bytes: None, mode_bits: None, uid: 0, gid: 0 }))
     }
 
     /// Mounts stacked layers; with `scratch` they can be written to, and the changes go there.
@@ -323,8 +323,8 @@ impl std::fmt::Debug for Concealed {
 pub struct Tmpfs {
     /// Most it may hold; half of the memory when not given.
     pub size_bytes: Option<u64>,
-    /// Mode of its root.
-    pub mode_bits: u32,
+    /// Mode of its root; when not given that of the directory it is mounted on, and 1777 where none was there.
+    pub mode_bits: Option<u32>,
     /// Owner of its root.
     pub uid: u32,
     /// Group of its root.

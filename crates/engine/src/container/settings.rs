@@ -315,8 +315,8 @@ pub enum MountSource {
     Tmpfs {
         /// Most it may hold, in bytes.
         size_bytes: Option<u64>,
-        /// The mode of its top.
-        mode_bits: u32,
+        /// The mode of its top; none for that of the folder it is mounted on.
+        mode_bits: Option<u32>,
         /// Whether programs on it can be run.
         exec: bool,
         /// Whose its top is.

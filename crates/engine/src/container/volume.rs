@@ -105,13 +105,13 @@ fn root_by_options(options: &BTreeMap<String, String>) -> Result<Option<VolumeRo
 }
 
 fn tmpfs<'a>(words: impl Iterator<Item = &'a str>) -> Result<Tmpfs, UseVolumeError> {
-    let mut tmpfs = Tmpfs { size_bytes: None, mode_bits: 0o1777, uid: 0, gid: 0 };
+    let mut tmpfs = Tmpfs { size_bytes: None, mode_bits: Some(0o1777), uid: 0, gid: 0 };
     for word in words {
         let refused = || UseVolumeError::Word(word.to_owned());
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
         match name {
             "size" => tmpfs.size_bytes = Some(super::log_settings::bytes_of(value).ok_or_else(refused)?),
-            "mode" => tmpfs.mode_bits = u32::from_str_radix(value, 8).map_err(|_| refused())?,
+            "mode" => tmpfs.mode_bits = Some(u32::from_str_radix(value, 8).map_err(|_| refused())?),
             "uid" => tmpfs.uid = value.parse().map_err(|_| refused())?,
             "gid" => tmpfs.gid = value.parse().map_err(|_| refused())?,
             "rw" | "nosuid" | "nodev" | "relatime" | "noatime" => {}

@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, chmodat, mkdirat, openat, openat2, readlinkat,
+};
 use rustix::io::Errno;
 
 /// How many symbolic links one path may lead through, as in the kernel.
@@ -129,6 +131,8 @@ fn plain_rest(first: OsString, ahead: VecDeque<OsString>) -> Vec<OsString> {
 pub(super) enum PointKind {
     /// A directory.
     Directory,
+    /// A directory whose mode goes to what is mounted there; a missing one is open to all.
+    Open,
     /// An empty file.
     File,
 }
@@ -158,10 +162,10 @@ pub(super) fn make_missing(
     let last = located.missing.len().saturating_sub(1);
     for (index, name) in located.missing.iter().enumerate() {
         path.push(name);
-        let is_new = if index == last && kind == PointKind::File {
-            make_file(&here, name)?
-        } else {
-            make_directory(&here, name)?
+        let is_new = match kind {
+            PointKind::File if index == last => make_file(&here, name)?,
+            PointKind::Open if index == last => make_open_directory(&here, name)?,
+            _ => make_directory(&here, name)?,
         };
         if is_new {
             made.push(path.clone());
@@ -178,6 +182,15 @@ fn make_directory(parent: &OwnedFd, name: &OsStr) -> Result<bool, Errno> {
         Err(Errno::EXIST) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn make_open_directory(parent: &OwnedFd, name: &OsStr) -> Result<bool, Errno> {
+    let is_new = make_directory(parent, name)?;
+    if is_new {
+        // not by `mkdirat`, which the umask narrows
+        chmodat(parent, name, Mode::from_raw_mode(0o1777), AtFlags::empty())?;
+    }
+    Ok(is_new)
 }
 
 fn make_file(parent: &OwnedFd, name: &OsStr) -> Result<bool, Errno> {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, openat};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -26,6 +26,8 @@ pub(super) struct Source {
     pub(super) point: PointKind,
     /// What becomes of the mount point if it has to be made.
     pub(super) stub: Stub,
+    /// Attributes that it gets when it has its mode.
+    attributes: u64,
 }
 
 /// Keeps mounts made from here on out of the host's sight.
@@ -53,7 +55,13 @@ pub(super) fn open_sources(spec: &Spec, host: Host) -> Result<Vec<Source>> {
         let target = &device.target;
         let mount = detached::copy_of(&device.source, false)
             .at(Stage::Mounts, || device.source.display().to_string())?;
-        Ok(Source { mount, target: target.clone(), point: PointKind::File, stub: Stub::Transient })
+        Ok(Source {
+            mount,
+            target: target.clone(),
+            point: PointKind::File,
+            stub: Stub::Transient,
+            attributes: 0,
+        })
     });
     let mut sources = spec
         .mounts
@@ -81,11 +89,15 @@ fn open_source(mount: &Mount, spec: &Spec, host: Host) -> Result<Source> {
         }
     };
     let recursive = matches!(&mount.kind, MountKind::Bind { recursive: true, .. });
-    detached::change(&detached, attributes_of(mount, spec), recursive)
-        .at(Stage::Mounts, || mount.target.clone())?;
+    let is_open = matches!(&mount.kind, MountKind::Tmpfs(Tmpfs { mode_bits: None, .. }));
+    let attributes = attributes_of(mount, spec);
+    // what is read-only already would not take the mode of its mount point
+    let (now, later) = if is_open { (0, attributes) } else { (attributes, 0) };
+    detached::change(&detached, now, recursive).at(Stage::Mounts, || mount.target.clone())?;
     keep_private(&detached).at(Stage::Mounts, || mount.target.clone())?;
-    let point = locate::point_kind(&detached).at(Stage::Mounts, || mount.target.clone())?;
-    Ok(Source { mount: detached, target: mount.target.clone(), point, stub: mount.stub })
+    let point = if is_open { Ok(PointKind::Open) } else { locate::point_kind(&detached) };
+    let point = point.at(Stage::Mounts, || mount.target.clone())?;
+    Ok(Source { mount: detached, target: mount.target.clone(), point, stub: mount.stub, attributes: later })
 }
 
 fn describe(source: &Path, mount: &Mount) -> String {
@@ -108,7 +120,7 @@ fn keep_private(mount: &OwnedFd) -> std::result::Result<(), Errno> {
 
 fn new_tmpfs(tmpfs: &Tmpfs, host: Host) -> std::result::Result<OwnedFd, Errno> {
     let size = tmpfs.size_bytes.map(|size| size.to_string());
-    let mode = format!("{:o}", tmpfs.mode_bits);
+    let mode = format!("{:o}", tmpfs.mode_bits.unwrap_or(0o1777));
     let (uid, gid) = (tmpfs.uid.to_string(), tmpfs.gid.to_string());
     let mut options = vec![MountOption::Value("mode", mode.as_bytes())];
     if let Some(size) = &size {
@@ -190,9 +202,23 @@ fn part_of(stack: &OwnedFd, source: &str) -> std::result::Result<OwnedFd, Errno>
 pub(super) fn attach_all(sources: Vec<Source>, root: &MountedRoot) -> Result<()> {
     for source in sources {
         let point = root.point(&source.target, source.point)?;
+        if source.point == PointKind::Open {
+            take_mode(&source, &point).at(Stage::Mounts, || source.target.clone())?;
+        }
         detached::attach(&source.mount, &point).at(Stage::Mounts, || source.target.clone())?;
     }
     Ok(())
+}
+
+/// Gives a file system the mode of the directory that it will hide.
+fn take_mode(source: &Source, point: &OwnedFd) -> std::result::Result<(), Errno> {
+    let status = statat(point, c"", AtFlags::EMPTY_PATH)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = openat(&source.mount, ".", flags, Mode::empty())?;
+    if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
+        fchmod(&top, Mode::from_raw_mode(status.st_mode & 0o7777))?;
+    }
+    detached::change(&source.mount, source.attributes, false)
 }
 
 /// Attaches `/proc` and `/sys`.

@@ -163,7 +163,7 @@ fn tmpfs_options() {
     let mut mount = Mount::tmpfs("/t").with_data_only();
     if let lighter_sandbox::MountKind::Tmpfs(tmpfs) = &mut mount.kind {
         tmpfs.size_bytes = Some(2 << 20);
-        tmpfs.mode_bits = 0o700;
+        tmpfs.mode_bits = Some(0o700);
     }
     spec.mounts.push(mount);
     spec.shm_size_bytes = 20 << 20;

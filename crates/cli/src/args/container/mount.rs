@@ -150,7 +150,7 @@ impl Mount {
             (Kind::Tmpfs, Some(_)) => return Err(fault("field Source must not be specified")),
             (Kind::Tmpfs, None) => MountSource::Tmpfs {
                 size_bytes: self.size_bytes,
-                mode_bits: self.mode_bits.unwrap_or(0o1777),
+                mode_bits: self.mode_bits,
                 exec: false,
                 owner: (0, 0),
             },
@@ -289,7 +289,7 @@ pub(crate) fn parse_tmpfs(text: &str) -> Result<ContainerMount, String> {
         return Err(format!("invalid mount path: '{target}' mount path must be absolute"));
     }
     let mut mount = ContainerMount {
-        source: MountSource::Tmpfs { size_bytes: None, mode_bits: 0o1777, exec: false, owner: (0, 0) },
+        source: MountSource::Tmpfs { size_bytes: None, mode_bits: None, exec: false, owner: (0, 0) },
         target: tidy(target),
         read_only: false,
         mode: options.to_owned(),
@@ -300,7 +300,7 @@ pub(crate) fn parse_tmpfs(text: &str) -> Result<ContainerMount, String> {
         let invalid = || format!("invalid tmpfs option {option:?}");
         match option.split_once('=') {
             Some(("size", size)) => *size_bytes = Some(bytes(size).map_err(|_| invalid())?),
-            Some(("mode", mode)) => *mode_bits = u32::from_str_radix(mode, 8).map_err(|_| invalid())?,
+            Some(("mode", mode)) => *mode_bits = Some(u32::from_str_radix(mode, 8).map_err(|_| invalid())?),
             Some(("uid", uid)) => owner.0 = uid.parse().map_err(|_| invalid())?,
             Some(("gid", gid)) => owner.1 = gid.parse().map_err(|_| invalid())?,
             Some(("nr_inodes" | "nr_blocks", _)) => {
@@ -371,8 +371,12 @@ mod tests {
         assert_eq!(bind.source, MountSource::Bind { path: "/a".into(), create: false });
         assert_eq!((bind.target.as_str(), bind.read_only), ("/c", true));
         let tmpfs = wish("type=tmpfs,destination=/t,tmpfs-size=1m,tmpfs-mode=0700").expect("a mount");
-        let expected =
-            MountSource::Tmpfs { size_bytes: Some(1 << 20), mode_bits: 0o700, exec: false, owner: (0, 0) };
+        let expected = MountSource::Tmpfs {
+            size_bytes: Some(1 << 20),
+            mode_bits: Some(0o700),
+            exec: false,
+            owner: (0, 0),
+        };
         assert_eq!(tmpfs.source, expected);
         let text = "source=v,target=/v,volume-nocopy=true,volume-label=a=b,volume-subpath=s";
         let MountSource::Volume { name, anonymous, no_copy, subpath, labels, .. } =
@@ -418,8 +422,12 @@ mod tests {
     #[test]
     fn file_systems_in_memory() {
         let mount = parse_tmpfs("/t:size=2m,mode=0700,exec,uid=5").expect("a mount");
-        let expected =
-            MountSource::Tmpfs { size_bytes: Some(2 << 20), mode_bits: 0o700, exec: true, owner: (5, 0) };
+        let expected = MountSource::Tmpfs {
+            size_bytes: Some(2 << 20),
+            mode_bits: Some(0o700),
+            exec: true,
+            owner: (5, 0),
+        };
         assert_eq!(mount.source, expected);
         assert!(parse_tmpfs("rel").is_err() && parse_tmpfs("/t:foo").is_err());
     }

@@ -50,7 +50,7 @@ pub(super) fn wishes(mounts: &[ContainerMount]) -> Vec<Value> {
             }
             MountSource::Tmpfs { size_bytes, mode_bits, .. } => {
                 let size = size_bytes.map(|bytes| ("SizeBytes", json!(bytes)));
-                let mode = (*mode_bits != 0o1777).then(|| ("Mode", json!(mode_bits)));
+                let mode = mode_bits.map(|bits| ("Mode", json!(bits)));
                 let options: Map<String, Value> =
                     size.into_iter().chain(mode).map(|(name, value)| (name.to_owned(), value)).collect();
                 let options = if options.is_empty() { Value::Null } else { options.into() };
