@@ -88,3 +88,14 @@ fn a_file_system_in_memory_has_the_mode_of_what_it_hides() {
     let given = ["run", "--rm", "--tmpfs", "/own:mode=711", "modes", "stat", "-c", "%a", "/own"];
     assert_eq!(lighter.ok(given), "711\n");
 }
+
+#[test]
+fn an_ssh_mount_says_where_its_socket_would_be() {
+    let lighter = Lighter::with_busybox();
+    let dockerfile = "FROM busybox\nRUN --mount=type=ssh echo \"$SSH_AUTH_SOCK\" > /said\n\
+                      RUN --mount=type=ssh,target=/a/socket --mount=type=ssh,id=b echo \"$SSH_AUTH_SOCK\" >> /said\n\
+                      ENV SSH_AUTH_SOCK=/own\nRUN --mount=type=ssh echo \"$SSH_AUTH_SOCK\" >> /said\n";
+    lighter.build("ssh", dockerfile, &[]);
+    let said = lighter.ok(["run", "--rm", "ssh", "cat", "/said"]);
+    assert_eq!(said, "/run/buildkit/ssh_agent.0\n/a/socket\n/own\n");
+}

@@ -61,7 +61,7 @@ pub(crate) fn prepare(
             }
             MountKind::Secret { .. } => secret(site, mount, &mut mounted)?,
             MountKind::Ssh { .. } => {
-                ssh(site, mount, &folder, sockets, &mut mounted)?;
+                ssh(site, run, mount, &folder, sockets, &mut mounted)?;
                 sockets += 1;
             }
         }
@@ -308,12 +308,19 @@ fn secret(site: &Site<'_>, mount: &RunMount, mounted: &mut Mounted) -> Result<()
 /// A socket that leads to an agent of the caller's.
 fn ssh(
     site: &Site<'_>,
+    run: &Run,
     mount: &RunMount,
     folder: &Path,
     number: usize,
     mounted: &mut Mounted,
 ) -> Result<(), StepError> {
     let MountKind::Ssh { id, mode, uid, gid, required } = &mount.kind else { return Ok(()) };
+    let target = mount.target.clone().unwrap_or_else(|| format!("{SSH_SOCKET}.{number}"));
+    let is_set = run.env.iter().any(|(name, _)| name == "SSH_AUTH_SOCK");
+    if number == 0 && !is_set {
+        // also where nothing is: a program then says that the agent is missing, not that it was not asked for
+        mounted.env.push(format!("SSH_AUTH_SOCK={target}"));
+    }
     let Some(agent) = site.inputs.ssh.get(id) else {
         return if *required {
             Err(StepError::Refused(format!("ssh key \"{id}\" is not forwarded: give it with --ssh {id}")))
@@ -329,10 +336,6 @@ fn ssh(
         std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(*mode))
     };
     own().map_err(StepError::io("giving the SSH socket its owner"))?;
-    let target = mount.target.clone().unwrap_or_else(|| format!("{SSH_SOCKET}.{number}"));
-    if number == 0 {
-        mounted.env.push(format!("SSH_AUTH_SOCK={target}"));
-    }
     mounted.mounts.push(Mount::bind(socket, target).with_data_only());
     mounted.held.push(Held::Agent(held));
     Ok(())
