@@ -51,6 +51,15 @@ fn the_host_s_network_must_be_allowed() {
 }
 
 #[test]
+fn the_default_network_of_a_step_is_the_request_s() {
+    let lighter = Lighter::with_busybox();
+    lighter.context("FROM busybox\nRUN --network=default ls /sys/class/net > /networks\n", &[]);
+    lighter.ok(["build", "-t", "it", "context"]);
+    lighter.ok(["build", "--network", "none", "-t", "it", "context"]);
+    assert_eq!(lighter.ok(["run", "--rm", "it", "cat", "/networks"]), "lo\n");
+}
+
+#[test]
 fn the_name_of_the_machine_is_a_build_argument() {
     let lighter = Lighter::with_busybox();
     let context = lighter.context("FROM busybox\nRUN hostname > /name\n", &[]);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use lighter_dockerfile::ignore;
-use lighter_dockerfile::plan::{ImageSource, Plan, RunNetwork};
+use lighter_dockerfile::plan::{ImageSource, Plan, Run, RunNetwork};
 use lighter_image::{DiffId, Digest, ImageId};
 use lighter_sandbox::Window;
 
@@ -103,6 +103,13 @@ pub struct RunSettings {
     pub host_network_is_allowed: bool,
     /// `--cgroup-parent` and the limits, for the sandbox.
     pub limits: Limits,
+}
+
+impl RunSettings {
+    /// The network of a command: `RUN --network=default` means the request's as well.
+    pub(crate) fn network_of(&self, run: &Run) -> RunNetwork {
+        run.network.filter(|network| *network != RunNetwork::Default).unwrap_or(self.network)
+    }
 }
 
 impl Default for RunSettings {

@@ -105,7 +105,7 @@ fn run_parts(run: &Run, platform: &Platform, settings: &RunSettings) -> Vec<Part
         Part::new(PartKind::Platform, "", platform.to_string()),
         setting("user", run.user.clone()),
         setting("folder", run.cwd.clone()),
-        setting("network", network_name(run.network.unwrap_or(settings.network))),
+        setting("network", network_name(settings.network_of(run))),
     ];
     for file in &run.files {
         parts.push(instruction(format!("script {}", file.name), Digest::of(&file.content).to_string()));

@@ -152,7 +152,7 @@ struct Connected {
 
 fn network(site: &Site<'_>, run: &Run) -> Result<Connected, StepError> {
     let plain = |spec, reach| Connected { spec, held: None, reach };
-    Ok(match run.network.unwrap_or(site.inputs.run.network) {
+    Ok(match site.inputs.run.network_of(run) {
         RunNetwork::None => plain(Network::None, Reach::Apart),
         RunNetwork::Host => plain(Network::Host, Reach::Host),
         RunNetwork::Default => match site.network()? {
