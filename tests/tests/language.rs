@@ -60,6 +60,18 @@ fn the_default_network_of_a_step_is_the_request_s() {
 }
 
 #[test]
+fn a_workdir_that_is_there_adds_no_file() {
+    let lighter = Lighter::with_busybox();
+    let dockerfile =
+        "FROM busybox\nRUN mkdir -p /a/b && ln -s a /link\nRUN true\nWORKDIR /a/b\nWORKDIR /link/b\n";
+    lighter.build("it", dockerfile, &[]);
+    let layers = lighter.ok(["image", "inspect", "-f", "{{range .RootFS.Layers}}{{.}} {{end}}", "it"]);
+    let layers: Vec<&str> = layers.split_whitespace().collect();
+    assert_eq!(layers.len(), 5, "{layers:?}");
+    assert_eq!((layers[3], layers[4]), (layers[2], layers[2]));
+}
+
+#[test]
 fn the_name_of_the_machine_is_a_build_argument() {
     let lighter = Lighter::with_busybox();
     let context = lighter.context("FROM busybox\nRUN hostname > /name\n", &[]);

@@ -106,13 +106,17 @@ pub(crate) fn make_workdir(
     work: &Work<'_>,
 ) -> Result<(), StepError> {
     let parent = View::open(&site.paths(below.parent, work)?)?;
+    let path = ImagePath::new(&workdir.path);
+    let found = parent.lookup(&parent.canonical(&path)?)?;
     let accounts = if has_names(&workdir.owner) { accounts(&parent)? } else { Accounts::default() };
     let owner = match workdir.owner.as_str() {
         "" => None,
         name => Some(accounts.owner(name).map_err(|error| StepError::Refused(error.to_string()))?),
     };
     let writer = LayerWriter::open(&scratch.fs(), parent, site.timestamp())?;
-    writer.make_folders(&ImagePath::new(&workdir.path), NewFolders { mode_bits: 0o755, owner })?;
+    if !found.is_some_and(|found| found.is_folder()) {
+        writer.make_folders(&path, NewFolders { mode_bits: 0o755, owner })?;
+    }
     writer.finish()?;
     Ok(())
 }
