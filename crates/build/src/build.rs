@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use lighter_dockerfile::plan::{Step, StepId};
 use lighter_image::{DiffId, Digest, ImageConfig, ImageId};
+use lighter_layer::Packed;
 use lighter_store::{LayerId, Store};
 
 use crate::digests::Digests;
@@ -83,9 +84,9 @@ pub fn build(
     let _stop = inputs.cancel.while_running(move || inner.cancel());
     let result = std::thread::scope(|scope| {
         let digests = Digests::new(store, scope, inputs.clamp_seconds, fetch.shared());
-        let on_new_layer = |step: &Step, layer: &Layer| {
+        let on_new_layer = |step: &Step, layer: &Layer, packed: Option<Packed>| {
             if let Some(id) = &layer.stored.layer {
-                digests.take(step, inputs.plan.layers_from.contains(&step.id), id);
+                digests.take(step, inputs.plan.layers_from.contains(&step.id), id, packed);
             }
         };
         let solver = Solver::new(&site, announce(&site), &on_new_layer);

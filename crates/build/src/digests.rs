@@ -7,7 +7,7 @@ use std::thread::{Scope, available_parallelism};
 
 use lighter_dockerfile::plan::Step;
 use lighter_image::DiffId;
-use lighter_layer::{PackOptions, Policy, Timestamp, stack_diff_id, stack_diff_ids};
+use lighter_layer::{PackOptions, Packed, Policy, Timestamp, stack_diff_id, stack_diff_ids};
 use lighter_store::{LayerId, Store};
 
 use crate::{BuildError, SharedCache, StoreError};
@@ -17,6 +17,8 @@ struct Job {
     step: String,
     is_in_result: bool,
     layer: LayerId,
+    /// Its tar stream, where that is known: it has only to be remembered.
+    packed: Option<Packed>,
 }
 
 /// Takes diff ids in threads of its own, which are started when there is something to do.
@@ -68,7 +70,7 @@ impl<'scope, 'env> Digests<'scope, 'env> {
     }
 
     /// Takes the diff id of a layer, some time before [`Self::finish`] returns.
-    pub(crate) fn take(&self, step: &Step, is_in_result: bool, layer: &LayerId) {
+    pub(crate) fn take(&self, step: &Step, is_in_result: bool, layer: &LayerId, packed: Option<Packed>) {
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.open += 1;
         let needs_thread = state.threads < self.most_threads && state.open > state.threads;
@@ -78,7 +80,7 @@ impl<'scope, 'env> Digests<'scope, 'env> {
         drop(state);
         if let Some(jobs) = &*self.jobs.lock().unwrap_or_else(PoisonError::into_inner) {
             // the queue lives as long as this
-            let _ = jobs.send(Job { step: step.name.clone(), is_in_result, layer: layer.clone() });
+            let _ = jobs.send(Job { step: step.name.clone(), is_in_result, layer: layer.clone(), packed });
         }
         if needs_thread {
             let (store, shared, queue) = (self.store, Arc::clone(&self.shared), Arc::clone(&self.queue));
@@ -120,8 +122,11 @@ fn serve(
 ) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { step, is_in_result, layer }) = job else { return };
-        let taken = take(store, &step, &layer, clamp_seconds);
+        let Ok(Job { step, is_in_result, layer, packed }) = job else { return };
+        let taken = match packed {
+            Some(packed) => remember(store, &layer, packed),
+            None => take(store, &step, &layer, clamp_seconds),
+        };
         if let Ok(diff_id) = &taken {
             cache.made(diff_id, is_in_result);
         }
@@ -155,6 +160,11 @@ pub(crate) fn take(
             packed
         }
     };
+    remember(store, layer, packed)
+}
+
+/// Has the store remember a diff id.
+fn remember(store: &Store, layer: &LayerId, packed: Packed) -> Result<DiffId, BuildError> {
     store.set_diff_id(layer, packed.diff_id, packed.size_bytes).map_err(StoreError::from)?;
     Ok(packed.diff_id)
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use lighter_dockerfile::plan::{Op, Source, Step, StepId};
 use lighter_image::Digest;
+use lighter_layer::Packed;
 use lighter_store::NewLayer;
 
 use crate::cutoff;
@@ -47,15 +48,15 @@ pub(crate) struct Solver<'a> {
     made: Mutex<HashSet<Digest>>,
     /// The steps whose files somebody changed while they ran: their keys say something else than what they made.
     touched: Mutex<HashSet<StepId>>,
-    /// Called with each layer that is new, so that its digest is taken beside the next steps.
-    pub(crate) on_new_layer: &'a (dyn Fn(&Step, &Layer) + Sync),
+    /// Called with each layer that is new, so that its digest is taken beside the next steps, unless it is known.
+    pub(crate) on_new_layer: &'a (dyn Fn(&Step, &Layer, Option<Packed>) + Sync),
 }
 
 impl<'a> Solver<'a> {
     pub(crate) fn new(
         site: &'a Site<'a>,
         vertices: Vec<Vertex>,
-        on_new_layer: &'a (dyn Fn(&Step, &Layer) + Sync),
+        on_new_layer: &'a (dyn Fn(&Step, &Layer, Option<Packed>) + Sync),
     ) -> Self {
         Self {
             site,
@@ -199,9 +200,9 @@ impl<'a> Solver<'a> {
             work.tell(EventKind::Explained(why::explain(self.site, step, &keyed)?));
         }
         let previous = why::previous(self.site, step)?;
-        let mut made = self.run(step, &keyed, below, work, tail)?;
+        let (mut made, packed) = self.run(step, &keyed, below, work, tail)?;
         // first of all: to read a large layer takes as long as all that follows here
-        (self.on_new_layer)(step, &made.layer);
+        (self.on_new_layer)(step, &made.layer, packed);
         if self.is_current(step, &keyed, work) {
             self.remember(step, &keyed, below, &made)?;
         } else {
@@ -264,7 +265,7 @@ impl<'a> Solver<'a> {
         plan.steps.iter().filter_map(record).collect()
     }
 
-    /// Runs a step, and gives its layer a name.
+    /// Runs a step, and gives its layer a name. What its tar stream is, where that is known by the way.
     fn run(
         &self,
         step: &Step,
@@ -272,38 +273,43 @@ impl<'a> Solver<'a> {
         below: &Inputs,
         work: &Work<'_>,
         tail: &mut Tail,
-    ) -> Result<Made, StepError> {
+    ) -> Result<(Made, Option<Packed>), StepError> {
         let (site, created_at) = (self.site, self.site.now());
         if !self.must_run(step)
             && let Some(id) = over::copy_over_earlier(site, step, keyed, below, work)?
         {
             let layer = Layer { source: keyed.source, ..Layer::made(id) };
-            return Ok(Made { layer, created_at });
+            return Ok((Made { layer, created_at }, None));
         }
         let scratch = site.store.new_layer().map_err(StepError::store)?;
         let under = below.below();
         let result = match &step.op {
-            Op::Run(run) => op::run::run(site, run, &under, &scratch, work, tail),
+            Op::Run(run) => op::run::run(site, run, &under, &scratch, work, tail).map(|()| None),
             Op::Copy(copy) => op::copy::copy_files(site, copy, &under, &keyed.fetched, &scratch, work),
-            Op::Workdir(workdir) => op::copy::make_workdir(site, workdir, &under, &scratch, work),
-            Op::Image(_) => Ok(()),
-        };
-        if let Err(error) = result {
-            if let Op::Run(run) = &step.op
-                && site.inputs.on_error == OnError::Keep
-                && error.exit_code().is_some()
-            {
-                let kept = kept::keep(site.store, run, &under, scratch)?;
-                self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(step.id, kept);
+            Op::Workdir(workdir) => {
+                op::copy::make_workdir(site, workdir, &under, &scratch, work).map(|()| None)
             }
-            return Err(error);
-        }
+            Op::Image(_) => Ok(None),
+        };
+        let packed = match result {
+            Ok(packed) => packed,
+            Err(error) => {
+                if let Op::Run(run) = &step.op
+                    && site.inputs.on_error == OnError::Keep
+                    && error.exit_code().is_some()
+                {
+                    let kept = kept::keep(site.store, run, &under, scratch)?;
+                    self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(step.id, kept);
+                }
+                return Err(error);
+            }
+        };
         if site.cancel.is_cancelled() {
             return Err(StepError::Cancelled);
         }
         let id = site.store.commit_layer(scratch, NewLayer::default()).map_err(StepError::store)?;
         let layer = Layer { source: keyed.source, ..Layer::made(id) };
-        Ok(Made { layer, created_at })
+        Ok((Made { layer, created_at }, packed))
     }
 
     fn remember(&self, step: &Step, keyed: &Keyed, below: &Inputs, made: &Made) -> Result<(), StepError> {

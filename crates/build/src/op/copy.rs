@@ -12,7 +12,8 @@ use lighter_image::ImagePath;
 use lighter_layer::compress::Decoder;
 use lighter_layer::{
     Copied, CopyOptions, Destination, Earlier, ExtractOptions, Filter, Inventory, LayerWriter, Metadata,
-    ModeChange, NewFolders, Timestamp, View, WriteError, copy, copy_over, extract_archive, is_archive,
+    ModeChange, NewFolders, Packed, Timestamp, View, WriteError, copy, copy_over, extract_archive,
+    is_archive,
 };
 use lighter_store::Scratch;
 
@@ -25,12 +26,15 @@ use crate::{ContextFiles, StepError};
 
 /// So many files are copied before it is worth while to write down which.
 const WORTH_AN_INVENTORY: u64 = 64;
+/// Up to this average size of files, it costs more to open and read them once more than to hash them.
+const SMALL_ON_AVERAGE: u64 = 64 << 10;
 /// The mode of a file given in the Dockerfile.
 const INLINE_MODE: u32 = 0o644;
 /// The mode of a file that was fetched.
 const FETCHED_MODE: u32 = 0o600;
 
-/// Copies. What is new is in the scratch layer then.
+/// Copies. What is new is in the scratch layer then. Where most of it are small files of the caller's, its diff id is
+/// known, too: to read them once more would take longer than to hash them by the way.
 pub(crate) fn copy_files(
     site: &Site<'_>,
     copy: &Copy,
@@ -38,7 +42,7 @@ pub(crate) fn copy_files(
     fetched: &[Option<Fetched>],
     scratch: &Scratch,
     work: &Work<'_>,
-) -> Result<(), StepError> {
+) -> Result<Option<Packed>, StepError> {
     let names = copy.chown.as_deref().is_some_and(has_names);
     let parent =
         if copy.link && !names { View::empty() } else { View::open(&site.paths(below.parent, work)?)? };
@@ -60,8 +64,7 @@ pub(crate) fn copy_files(
             }
         }
     }
-    writer.finish()?;
-    Ok(())
+    Ok(writer.finish_packed()?)
 }
 
 /// Writes only what differs from the layer of an earlier COPY, which this one's directory lies on. `false` where that
@@ -233,11 +236,28 @@ impl Job<'_> {
             }
             let filter = sieve.filter(&selected.real);
             let destination = self.destination(&selected, !source.kept.is_empty())?;
-            let options = self.options(Some(&filter));
+            let packs = self.packs(&selected)?;
+            let options = CopyOptions { packs, ..self.options(Some(&filter)) };
             let copied = copy(&self.from, &selected.real, self.writer, &destination, &options)?;
             self.leave_inventory(&selected, &options, copied)?;
         }
         Ok(())
+    }
+
+    /// Whether the diff id is taken while the files are copied.
+    fn packs(&self, selected: &Selected) -> Result<bool, StepError> {
+        let wants_another = self.site.inputs.clamp_seconds.is_some();
+        if self.scratch.is_none()
+            || !selected.is_folder
+            || !self.is_local()
+            || !is_of_folder(self.copy)
+            || wants_another
+        {
+            return Ok(false);
+        }
+        let listing = self.site.listings.of(self.site, &self.copy.from, false)?;
+        let (files, size_bytes) = listing.size(&selected.real);
+        Ok(files >= WORTH_AN_INVENTORY && size_bytes / files <= SMALL_ON_AVERAGE)
     }
 
     /// Writes down what was copied, where a later COPY can gain by it.

@@ -18,6 +18,7 @@ use crate::entry::{Device, Kind, Metadata};
 
 pub use reader::Reader;
 pub use writer::Writer;
+pub(crate) use writer::{padding, write_head};
 
 /// The most that a long name or a block of extended records may take, as in Docker.
 const MAX_RECORDS_BYTES: u64 = 1 << 20;

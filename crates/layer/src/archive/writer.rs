@@ -29,15 +29,9 @@ impl<W: Write> Writer<W> {
     /// Those of the stream; `InvalidInput` when content of the member before is missing.
     pub fn begin(&mut self, member: &Member) -> io::Result<()> {
         self.end_member()?;
-        let (header, records) = encode(member);
-        if !records.is_empty() {
-            self.output.write_all(&records_header(&member.path, records.len()).0)?;
-            self.output.write_all(&records)?;
-            self.pad(records.len())?;
-        }
-        self.output.write_all(&header.0)?;
+        write_head(member, &mut self.output)?;
         self.owed = content_size(member);
-        self.padding = usize::try_from(self.owed.wrapping_neg() % BLOCK as u64).unwrap_or(0);
+        self.padding = padding(self.owed);
         Ok(())
     }
 
@@ -49,10 +43,6 @@ impl<W: Write> Writer<W> {
             ));
         }
         self.output.write_all(&[0; BLOCK][..std::mem::take(&mut self.padding)])
-    }
-
-    fn pad(&mut self, length: usize) -> io::Result<()> {
-        self.output.write_all(&[0; BLOCK][..length.wrapping_neg() % BLOCK])
     }
 
     /// Ends the archive and gives the stream back.
@@ -83,6 +73,22 @@ impl<W: Write> Write for Writer<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.output.flush()
     }
+}
+
+/// Writes what comes before the content of a member.
+pub(crate) fn write_head(member: &Member, output: &mut impl Write) -> io::Result<()> {
+    let (header, records) = encode(member);
+    if !records.is_empty() {
+        output.write_all(&records_header(&member.path, records.len()).0)?;
+        output.write_all(&records)?;
+        output.write_all(&[0; BLOCK][..padding(records.len() as u64)])?;
+    }
+    output.write_all(&header.0)
+}
+
+/// How many zeros come after content of this length.
+pub(crate) fn padding(size_bytes: u64) -> usize {
+    usize::try_from(size_bytes.wrapping_neg() % BLOCK as u64).unwrap_or(0)
 }
 
 fn content_size(member: &Member) -> u64 {

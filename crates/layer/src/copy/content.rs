@@ -3,13 +3,14 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use crate::entry::Entry;
 
 /// From here on the kernel copies; below, a read and a write cost less.
-const KERNEL_COPIES_FROM: u64 = 256 * 1024;
+pub(super) const KERNEL_COPIES_FROM: u64 = 256 * 1024;
 
 /// How much is asked of the kernel at once: a copy can be interrupted in between.
 const KERNEL_CHUNK: usize = 64 << 20;
@@ -42,6 +43,33 @@ fn copy_small(from: BorrowedFd<'_>, to: BorrowedFd<'_>, size: u64, buffer: &mut 
             return Ok(done);
         }
     }
+}
+
+/// Copies a small file, and leaves its content at the end of `piece`. None where it is longer than it was said to be: it
+/// is copied all the same.
+pub(super) fn copy_into_piece(
+    from: impl AsFd,
+    to: impl AsFd,
+    size: u64,
+    (piece, buffer): (&mut Vec<u8>, &mut [u8]),
+) -> io::Result<(u64, bool)> {
+    let (from, to, start) = (from.as_fd(), to.as_fd(), piece.len());
+    let size = usize::try_from(size).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    loop {
+        // room for more than there should be shows where it ends
+        piece.reserve(size + 1);
+        let length = retry(|| rustix::io::read(from, spare_capacity(piece)))?;
+        let read = piece.len() - start;
+        if length == 0 || read > size || read == size && piece.len() < piece.capacity() {
+            break;
+        }
+    }
+    let read = (piece.len() - start) as u64;
+    write_all(to, &piece[start..])?;
+    if piece.len() - start <= size {
+        return Ok((read, true));
+    }
+    Ok((read + copy_small(from, to, u64::MAX, buffer)?, false))
 }
 
 fn copy_range(

@@ -126,7 +126,7 @@ impl Over<'_> {
         }
         let (slot, name) = self.slot(record.path)?;
         let mut job = tree::Job::new(self.to, CopyOptions { threads: 1, ..*self.options });
-        job.run(|job| job.single(&folder, (name, found), &slot, name))?;
+        job.run(None, |job| job.single(&folder, (name, found), &slot, name))?;
         Ok(true)
     }
 }

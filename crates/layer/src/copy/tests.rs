@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use crate::trees::{NOW, layer, list};
 
@@ -199,4 +201,74 @@ fn what_is_removed_and_made_again_is_new() {
         .unwrap();
     writer.finish().unwrap();
     assert_eq!(list(&View::open(&[below.path(), upper.path()]).unwrap()), ["d/", "d/e/", "f=2 @600"]);
+}
+
+/// Copies a tree with its stream hashed by the way, and compares that with the stream of the layer. `false` where it was
+/// not hashed.
+fn packs(source: &Path, below: &View, to: &str, options: &CopyOptions<'_>) -> bool {
+    let (from, upper) = (View::open_directory(source).unwrap(), tempfile::tempdir().unwrap());
+    let writer = LayerWriter::open(upper.path(), below.clone(), NOW).unwrap();
+    let destination = Destination { path: ImagePath::new(to), is_folder: true };
+    let options = CopyOptions { packs: true, ..*options };
+    copy(&from, &ImagePath::root(), &writer, &destination, &options).unwrap();
+    let Some(packed) = writer.finish_packed().unwrap() else { return false };
+    assert_eq!(packed, crate::diff_id(upper.path(), &crate::PackOptions::default()).unwrap(), "{to}");
+    true
+}
+
+#[test]
+fn the_stream_that_is_hashed_by_the_way_is_that_of_the_layer() {
+    if crate::trees::policy() != crate::Policy::ROOT {
+        return;
+    }
+    let (long, large) = (format!("{}/{}=1", "n".repeat(90), "m".repeat(150)), "x".repeat(300_000));
+    let large = [format!("d/large={large}"), format!("e/large={large}{large}")];
+    let many: Vec<String> = (0..500).map(|at| format!("many{}/f{at}={}", at % 7, "y".repeat(at))).collect();
+    let odd = [
+        "a=1", "a.b=2", "a-b/c=3", "d/e/f=4", "d/g=5", "empty/", "l>a", "d/l>../a", "s@4755=6", "z=",
+        "g@2775/",
+    ];
+    let mut tree: Vec<&str> = odd.to_vec();
+    tree.extend(many.iter().chain(&large).map(String::as_str));
+    tree.extend([&*long, "\u{fc}=7"]);
+    let tree = layer(&tree);
+    let (linked, pipe) = (layer(&["a=1", "b&a", "c=2"]), layer(&["a=1", "p|"]));
+    let below = layer(&["x@700/", "x/d@711/", "x/d/old=1", "x/a=old", "here>x/d", "x/many0/f7=old"]);
+    let below = View::open(&[below.path()]).unwrap();
+    let octal = ModeChange::parse("640").unwrap();
+    let plain = CopyOptions { owner: Some((0, 0)), xattrs: false, ..CopyOptions::default() };
+    for threads in [1, 2, 4] {
+        let plain = CopyOptions { threads, ..plain };
+        for to in ["/", "/x", "/new/way", "/here/in", "/x/d"] {
+            assert!(packs(tree.path(), &below, to, &plain), "{to}");
+        }
+        let owned = CopyOptions { owner: Some((5, 3_000_000)), mode: Some(&octal), ..plain };
+        assert!(packs(tree.path(), &below, "/new", &owned));
+        let some = |path: &[u8], is_folder: bool| match path {
+            b"d/e/f" | b"many3/f3" | b"z" => Verdict::Keep,
+            _ if is_folder => Verdict::Descend,
+            _ => Verdict::Skip,
+        };
+        assert!(packs(tree.path(), &below, "/new", &CopyOptions { filter: Some(&some), ..plain }));
+        assert!(!packs(linked.path(), &below, "/new", &plain), "names share a file");
+        assert!(!packs(pipe.path(), &below, "/new", &plain), "a pipe");
+    }
+}
+
+#[test]
+fn what_is_written_beside_a_copy_is_in_no_stream_that_was_hashed_by_the_way() {
+    let (source, upper) = (layer(&["a=1"]), tempfile::tempdir().unwrap());
+    let from = View::open_directory(source.path()).unwrap();
+    let options = CopyOptions { packs: true, ..CopyOptions::default() };
+    let to = |path: &str| Destination { path: ImagePath::new(path), is_folder: true };
+    let writer = LayerWriter::open(upper.path(), View::empty(), NOW).unwrap();
+    copy(&from, &ImagePath::root(), &writer, &to("/x"), &options).unwrap();
+    copy(&from, &ImagePath::root(), &writer, &to("/y"), &options).unwrap();
+    assert_eq!(writer.finish_packed().unwrap(), None);
+
+    let upper = tempfile::tempdir().unwrap();
+    let writer = LayerWriter::open(upper.path(), View::empty(), NOW).unwrap();
+    copy(&from, &ImagePath::root(), &writer, &to("/x"), &options).unwrap();
+    writer.make_folders(&ImagePath::new("/y"), NewFolders::default()).unwrap();
+    assert_eq!(writer.finish_packed().unwrap(), None);
 }

@@ -12,11 +12,12 @@ use lighter_image::ImagePath;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::content::copy_content;
+use super::batch::{Batch, Way, copy_file};
+use super::content::KERNEL_COPIES_FROM;
+use super::packing::{Line, PIECE_BYTES};
 use super::{Copied, CopyOptions, Verdict};
 use crate::dirfd;
 use crate::entry::{Entry, Inode, Kind, Metadata};
-use crate::place::{self, Placer};
 use crate::view::{Folder, Found, Item, ViewError};
 use crate::writer::{LayerWriter, Slot, WriteError};
 
@@ -36,6 +37,8 @@ pub(super) struct Job<'a> {
     copied: Copied,
     buffer: Vec<u8>,
     pool: Option<Pool>,
+    /// Where the layer's tar stream is hashed by the way.
+    line: Option<Line>,
 }
 
 /// The way to the threads that copy.
@@ -51,16 +54,6 @@ struct Outcome {
     failed: AtomicBool,
     error: Mutex<Option<WriteError>>,
     size_bytes: AtomicU64,
-}
-
-/// Files of one directory, to be copied by any thread.
-struct Batch {
-    from: Arc<OwnedFd>,
-    to: Arc<OwnedFd>,
-    /// The path of the destination directory, for errors.
-    path: Vec<u8>,
-    files: Vec<(Vec<u8>, Entry, Metadata)>,
-    size_bytes: u64,
 }
 
 /// A directory that is being copied.
@@ -91,18 +84,21 @@ impl<'a> Job<'a> {
             copied: Copied::default(),
             buffer: Vec::new(),
             pool: None,
+            line: None,
         }
     }
 
     /// Runs the walk with threads beside it, which start when there is enough to do.
     pub(super) fn run(
         &mut self,
+        line: Option<Line>,
         walk: impl FnOnce(&mut Self) -> Result<(), WriteError>,
     ) -> Result<Copied, WriteError> {
         let helpers = self.options.threads.saturating_sub(1);
         let (batches, todo) = crossbeam_channel::bounded::<Batch>(4 * helpers.max(1));
         let outcome = Arc::new(Outcome::default());
         let way = self.way();
+        self.line = line;
         let walked = std::thread::scope(|scope| {
             for _ in 0..helpers {
                 let (todo, outcome) = (todo.clone(), Arc::clone(&outcome));
@@ -114,6 +110,9 @@ impl<'a> Job<'a> {
             }
             let walked = walk(self);
             self.pool = None;
+            if let (Err(_), Some(line)) = (&walked, &self.line) {
+                line.give_up();
+            }
             walked
         });
         let error = outcome.error.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -121,6 +120,7 @@ impl<'a> Job<'a> {
             return Err(error);
         }
         walked?;
+        self.to.set_packed(self.line.take().and_then(Line::finish));
         self.copied.size_bytes += outcome.size_bytes.load(Ordering::Relaxed);
         Ok(self.copied)
     }
@@ -176,12 +176,14 @@ impl<'a> Job<'a> {
         let mut to = None;
         if verdict == Verdict::Keep {
             self.settle(levels)?;
+            self.flush(levels)?;
             if let Some(parent) = levels.last().and_then(|level| level.to.as_ref()) {
                 let (slot, fresh) = self.to.enter(&parent.slot, &name, &metadata)?;
                 if !fresh {
                     self.to.restyle(&slot, &metadata)?;
                 }
                 self.copied.folders += 1;
+                self.put_folder(&slot)?;
                 to = Some(Target { slot, fresh });
             }
         }
@@ -192,15 +194,42 @@ impl<'a> Job<'a> {
     /// Makes the directories that waited for something to be copied into them.
     fn settle(&mut self, levels: &mut [Level]) -> Result<(), WriteError> {
         let made = levels.iter().rposition(|level| level.to.is_some()).unwrap_or(0);
+        if made + 1 < levels.len() {
+            self.flush(levels)?;
+        }
         for at in made + 1..levels.len() {
             let [.., parent, level] = &mut levels[..=at] else { break };
             if let Some(parent) = &parent.to {
                 let (slot, fresh) = self.to.enter(&parent.slot, &level.name, &level.metadata)?;
                 self.copied.folders += 1;
+                self.put_folder(&slot)?;
                 level.to = Some(Target { slot, fresh });
             }
         }
         Ok(())
+    }
+
+    /// Hands over the files that come before what is next in the layer's tar stream.
+    fn flush(&mut self, levels: &mut [Level]) -> Result<(), WriteError> {
+        if self.line.is_none() {
+            return Ok(());
+        }
+        levels.iter_mut().filter_map(|level| level.batch.take()).try_for_each(|batch| self.hand_over(batch))
+    }
+
+    fn put_folder(&mut self, slot: &Slot) -> Result<(), WriteError> {
+        if let Some(line) = &mut self.line
+            && !line.folder(self.to, slot)?
+        {
+            self.stop_packing();
+        }
+        Ok(())
+    }
+
+    fn stop_packing(&mut self) {
+        if let Some(line) = self.line.take() {
+            line.give_up();
+        }
     }
 
     /// Copies an entry that is no directory, now or soon.
@@ -211,13 +240,17 @@ impl<'a> Job<'a> {
         path: &[u8],
     ) -> Result<(), WriteError> {
         self.settle(levels)?;
+        let is_odd = found.entry.kind != Kind::File || self.options.links && found.entry.is_linked_file();
+        if is_odd {
+            self.flush(levels)?;
+        }
         let Some(Level { from, to: Some(Target { slot, fresh }), batch, .. }) = levels.last_mut() else {
             return Ok(());
         };
         if !*fresh {
             slot.vacate(&name)?;
         }
-        if found.entry.kind != Kind::File || self.options.links && found.entry.is_linked_file() {
+        if is_odd {
             return self.odd_one(from, (&name, &found), slot, &name);
         }
         dirfd::check_length(path).map_err(|error| source_error(path, error.into()))?;
@@ -263,11 +296,15 @@ impl<'a> Job<'a> {
         let metadata = self.file_metadata(from, source, found)?;
         let (way, placer) = (self.way(), self.to.placer);
         self.copied.files += 1;
+        if entry.kind != Kind::Link {
+            self.stop_packing();
+        }
         match entry.kind {
             Kind::Link => {
                 let target = from.read_link(source, found).map_err(fail)?;
                 let metadata = Metadata { mode_bits: 0o777, ..metadata };
-                placer.make_link(&to.upper, name, &target, &metadata).map_err(fail)
+                placer.make_link(&to.upper, name, &target, &metadata).map_err(fail)?;
+                self.line.as_mut().map_or(Ok(()), |line| line.link(to, name, target))
             }
             Kind::File => {
                 if let Some(first) = self.linked.get(&entry.inode)
@@ -322,32 +359,45 @@ impl<'a> Job<'a> {
         to: &Slot,
         file: (Vec<u8>, Entry, Metadata),
     ) -> Result<(), WriteError> {
+        let packs = self.line.is_some();
+        let most_bytes = if packs { PIECE_BYTES } else { BATCH_BYTES };
+        // such a file is a piece of its own
+        let is_alone = packs && file.1.size_bytes >= KERNEL_COPIES_FROM;
         let goes_along = |batch: &Batch| {
             Arc::ptr_eq(&batch.from, from)
                 && Arc::ptr_eq(&batch.to, &to.upper)
                 && batch.files.len() < BATCH
-                && batch.size_bytes < BATCH_BYTES
+                && batch.size_bytes < most_bytes
+                && !is_alone
         };
         if batch.as_ref().is_some_and(|batch| !goes_along(batch))
             && let Some(full) = batch.take()
         {
             self.hand_over(full)?;
         }
-        let batch = batch.get_or_insert_with(|| Batch {
+        let line = &mut self.line;
+        let open = batch.get_or_insert_with(|| Batch {
             from: Arc::clone(from),
             to: Arc::clone(&to.upper),
             path: to.path.clone(),
             files: Vec::new(),
             size_bytes: 0,
+            ticket: line.as_mut().map(Line::ticket),
         });
-        batch.size_bytes += file.1.size_bytes;
-        batch.files.push(file);
+        open.size_bytes += file.1.size_bytes;
+        open.files.push(file);
+        if is_alone && let Some(alone) = batch.take() {
+            self.hand_over(alone)?;
+        }
         Ok(())
     }
 
     /// Gives a batch to another thread, or copies it here where all are busy.
     fn hand_over(&mut self, batch: Batch) -> Result<(), WriteError> {
         self.copied.files += batch.files.len() as u64;
+        if let Some(line) = &mut self.line {
+            line.count(batch.files.len());
+        }
         let batch = match &self.pool {
             None => batch,
             Some(pool) => {
@@ -401,44 +451,4 @@ fn work(todo: &Receiver<Batch>, outcome: &Outcome, way: Way) {
             }
         }
     }
-}
-
-impl Batch {
-    fn copy(self, way: Way, buffer: &mut [u8]) -> Result<u64, WriteError> {
-        let mut size_bytes = 0;
-        for (name, entry, metadata) in &self.files {
-            let copied = copy_file(way, (&self.from, name), (&self.to, name), entry, metadata, buffer);
-            size_bytes +=
-                copied.map_err(|error| WriteError::io(&[&self.path[..], b"/", name].concat(), error))?;
-        }
-        Ok(size_bytes)
-    }
-}
-
-/// How a thread copies a file.
-#[derive(Clone, Copy)]
-struct Way {
-    placer: Placer,
-    xattrs: bool,
-}
-
-/// Copies one file into a name that is free.
-fn copy_file(
-    way: Way,
-    (from, source): (&Arc<OwnedFd>, &[u8]),
-    (to, name): (&Arc<OwnedFd>, &[u8]),
-    entry: &Entry,
-    metadata: &Metadata,
-    buffer: &mut [u8],
-) -> io::Result<u64> {
-    let source = dirfd::open_file(from, source)?;
-    let file = place::create_file(to, name, metadata.mode_bits)?;
-    let size = copy_content(&source, &file, entry, buffer)?;
-    let xattrs = if way.xattrs { dirfd::xattrs_fd(&source)? } else { Vec::new() };
-    if xattrs.is_empty() {
-        way.placer.finish_file(&file, metadata)?;
-    } else {
-        way.placer.finish_file(&file, &Metadata { xattrs, ..metadata.clone() })?;
-    }
-    Ok(size)
 }

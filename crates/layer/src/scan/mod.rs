@@ -171,6 +171,13 @@ impl Listing {
         self.find(path).map(|at| &self.nodes[at].entry)
     }
 
+    /// How many files are in the directory at a real path, and how much is in them.
+    pub fn size(&self, path: &ImagePath) -> (u64, u64) {
+        let nodes = &self.nodes[self.range(path).unwrap_or_default()];
+        let files = nodes.iter().filter(|node| node.entry.kind == Kind::File);
+        files.fold((0, 0), |(files, size), node| (files + 1, size + node.entry.size_bytes))
+    }
+
     /// Lists a directory, by its real path.
     pub fn children(&self, path: &ImagePath) -> Vec<(&[u8], &Entry)> {
         let Some(mut range) = self.range(path) else { return Vec::new() };

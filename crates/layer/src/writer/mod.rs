@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use crate::copy::copy_content;
 use crate::dirfd;
 use crate::entry::{Kind, Metadata, Timestamp};
+use crate::pack::Packed;
 use crate::place::{self, Placer};
 use crate::policy::Policy;
 use crate::view::{View, ViewError};
@@ -98,6 +99,8 @@ pub struct LayerWriter {
     pub(crate) placer: Placer,
     now: Timestamp,
     pending: Mutex<HashMap<Vec<u8>, Pending>>,
+    /// What is known of the layer's tar stream, until something else is written.
+    packed: Mutex<Option<Packed>>,
 }
 
 /// What a directory gets when nothing is made in it any more.
@@ -124,7 +127,8 @@ impl LayerWriter {
     pub fn open_as(layer: &Path, below: View, now: Timestamp, policy: Policy) -> Result<Self, WriteError> {
         let fail = |source| WriteError::Layer { path: layer.to_owned(), source };
         let root = Arc::new(dirfd::open_root(layer).map_err(fail)?);
-        let writer = Self { root, below, placer: Placer::new(policy), now, pending: Mutex::default() };
+        let (placer, pending, packed) = (Placer::new(policy), Mutex::default(), Mutex::default());
+        let writer = Self { root, below, placer, now, pending, packed };
         if dirfd::names(&writer.root).map_err(fail)?.is_empty() {
             writer.style_root().map_err(fail)?;
         }
@@ -139,8 +143,8 @@ impl LayerWriter {
         let fail = |source| WriteError::Layer { path: directory.to_owned(), source };
         let root = Arc::new(dirfd::open_root(directory).map_err(fail)?);
         let placer = Placer::new(Policy::of_process());
-        let (now, pending) = (Timestamp::default(), Mutex::default());
-        Ok(Self { root, below: View::empty(), placer, now, pending })
+        let (now, pending, packed) = (Timestamp::default(), Mutex::default(), Mutex::default());
+        Ok(Self { root, below: View::empty(), placer, now, pending, packed })
     }
 
     /// The root of a new layer is what the root below is.
@@ -223,6 +227,18 @@ impl LayerWriter {
     /// # Errors
     /// [`WriteError::Io`] when a directory cannot be changed.
     pub fn finish(self) -> Result<(), WriteError> {
+        self.finish_packed().map(drop)
+    }
+
+    /// The same, and says what [`crate::pack()`] makes of the layer, where that is known already: see
+    /// [`crate::CopyOptions::packs`].
+    ///
+    /// # Errors
+    /// As for [`LayerWriter::finish`].
+    pub fn finish_packed(self) -> Result<Option<Packed>, WriteError> {
+        let packed = self.packed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // the file system must keep what directories are given
+        let mut is_exact = true;
         let mut pending: Vec<_> =
             self.pending.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect();
         pending.sort_unstable_by(|a, b| b.0.cmp(&a.0));
@@ -239,8 +255,16 @@ impl LayerWriter {
                     .map_err(|error| fail(error.into()))?;
             }
             place::set_times(&fd, folder.mtime).map_err(fail)?;
+            let kept = dirfd::stat_fd(&fd).map_err(fail)?;
+            is_exact &= (kept.mode_bits, kept.mtime) == (folder.mode_bits, folder.mtime);
         }
-        Ok(())
+        Ok(packed.filter(|_| is_exact))
+    }
+
+    /// The mode and the time that a directory has in the end.
+    pub(crate) fn promised(&self, path: &[u8]) -> Option<(u32, Timestamp)> {
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.get(path).map(|folder| (folder.mode_bits, folder.mtime))
     }
 
     /// Notes what a directory gets in the end.
@@ -266,7 +290,13 @@ impl LayerWriter {
         Ok(Metadata { mode_bits, uid, gid, mtime: self.now, xattrs: Vec::new() })
     }
 
+    /// Keeps what is known of the tar stream of a layer in which everything is written.
+    pub(crate) fn set_packed(&self, packed: Option<Packed>) {
+        *self.packed.lock().unwrap_or_else(PoisonError::into_inner) = packed;
+    }
+
     pub(crate) fn root_slot(&self) -> Slot {
+        self.set_packed(None);
         Slot { path: Vec::new(), upper: Arc::clone(&self.root), lower: Some(self.below.root()), new: false }
     }
 
