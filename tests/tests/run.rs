@@ -71,12 +71,10 @@ fn what_a_container_writes_is_gone_with_it() {
 fn what_cannot_be_kept_is_refused() {
     let lighter = Lighter::with_busybox();
     for flag in [
-        "--gpus=all",
         "--storage-opt=size=1g",
         "--cgroupns=other",
         "--isolation=process",
         "--log-opt=compress=true",
-        "--ipc=none",
         "--device-read-bps=/dev/null:1mb",
     ] {
         let said = lighter.run(["run", "--rm", flag, "busybox", "true"]);

@@ -82,7 +82,7 @@ pub struct Spec {
     pub rlimits: Vec<Rlimit>,
     /// Kernel parameters of its namespaces, by dotted name.
     pub sysctls: Vec<(String, String)>,
-    /// Size of `/dev/shm`.
+    /// Size of `/dev/shm`; with 0 there is none.
     pub shm_size_bytes: u64,
     /// What the kernel adds to its badness when memory runs out, -1000 to 1000.
     pub oom_score_adj: Option<i32>,

@@ -34,12 +34,22 @@ pub struct ContainerRecord {
     /// The layers below its own, bottom first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerId>,
+    /// The layers of images that are mounted in it, for as long as it is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounted: Vec<LayerId>,
     /// The volumes it uses, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<String>,
     /// When it was made.
     #[serde(with = "record::time")]
     pub created_at: SystemTime,
+}
+
+impl ContainerRecord {
+    /// All layers that it cannot do without.
+    pub(crate) fn all_layers(&self) -> impl Iterator<Item = &LayerId> {
+        self.layers.iter().chain(&self.mounted)
+    }
 }
 
 /// Where the parts of a container are.
@@ -313,7 +323,7 @@ impl Store {
     fn publish_container(&self, container: &ContainerRecord, dir: &Path) -> Result<(), NameContainerError> {
         let _inside = self.enter()?;
         let lease = self.lease()?;
-        container.layers.iter().try_for_each(|layer| lease.pin(Pin::Layer(layer)))?;
+        container.all_layers().try_for_each(|layer| lease.pin(Pin::Layer(layer)))?;
         lease.pin(Pin::Container(&container.id))?;
         let _lock = self.update()?;
         self.take_name(&container.name, &container.id)?;

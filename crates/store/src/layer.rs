@@ -381,7 +381,7 @@ impl Store {
                     .layer_meta(layer)
                     .is_ok_and(|meta| meta.and_then(|meta| meta.base).as_ref() == Some(id))
         };
-        let stays = self.containers()?.iter().any(|container| container.layers.iter().any(stands_on));
+        let stays = self.containers()?.iter().any(|container| container.all_layers().any(stands_on));
         if !stays {
             self.throw_away(&self.layout().layer(id))?;
         }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use lighter_image::{DiffId, Digest};
 
 use crate::Store;
+use crate::container::ContainerRecord;
 use crate::error::{FileError, RecordError};
 use crate::id::LayerId;
 use crate::image::ImageRecord;
@@ -71,7 +72,9 @@ impl Store {
         let mut needed = Needed::default();
         for id in self.container_ids()? {
             match self.container(&id) {
-                Ok(container) => needed.layers.extend(container.into_iter().flat_map(|it| it.layers)),
+                Ok(container) => {
+                    needed.layers.extend(container.iter().flat_map(ContainerRecord::all_layers).cloned());
+                }
                 // it cannot be started any more, and nothing can tell what it stood on
                 Err(error) if error.is_damage() => tracing::warn!(%error, "a container needs nothing"),
                 Err(error) => return Err(error),

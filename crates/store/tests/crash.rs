@@ -38,6 +38,7 @@ fn put_image(store: &Store, note: &str, layers: &[DiffId], names: &[&str]) -> Im
 fn container(store: &Store, name: &str, layers: Vec<LayerId>) -> ContainerId {
     let id = ContainerId::random();
     let record = ContainerRecord {
+        mounted: Vec::new(),
         id: id.clone(),
         name: name.to_owned(),
         image: None,

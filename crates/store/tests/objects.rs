@@ -13,6 +13,7 @@ use support::{at, entries, layer, new_store};
 
 fn container(store: &Store, name: &str) -> ContainerRecord {
     let record = ContainerRecord {
+        mounted: Vec::new(),
         id: ContainerId::random(),
         name: name.to_owned(),
         image: None,
@@ -59,6 +60,7 @@ fn a_name_is_had_once() {
                 scope.spawn(|| {
                     let id = ContainerId::random();
                     let record = ContainerRecord {
+                        mounted: Vec::new(),
                         id,
                         name: "same".to_owned(),
                         image: None,
@@ -81,6 +83,7 @@ fn bad_names_are_refused() {
     let (_dir, store) = new_store();
     for name in ["", "a", "../x", "a/b", "-a", ".a", "a b", &"a".repeat(300)] {
         let record = ContainerRecord {
+            mounted: Vec::new(),
             id: ContainerId::random(),
             name: name.to_owned(),
             image: None,
@@ -134,6 +137,7 @@ fn a_container_keeps_its_layers() {
     let (dir, store) = new_store();
     let (id, _) = layer(&store, "x");
     let record = ContainerRecord {
+        mounted: Vec::new(),
         id: ContainerId::random(),
         name: "keeper".to_owned(),
         image: None,

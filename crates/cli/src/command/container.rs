@@ -9,6 +9,7 @@ mod create;
 mod events;
 mod exec;
 mod files;
+mod gpus;
 mod inspect;
 mod keys;
 mod life;

@@ -474,7 +474,7 @@ impl Site {
                     Ok(VolumeRoot::Folder(folder)) => folder.join(subpath.trim_start_matches('/')),
                     _ => continue,
                 },
-                MountSource::Tmpfs { .. } => continue,
+                MountSource::Tmpfs { .. } | MountSource::Image { .. } => continue,
             };
             let is_deeper = deepest.as_ref().is_none_or(|(other, ..)| *other < depth);
             if real.starts_with(&target) && is_deeper && source.is_dir() {

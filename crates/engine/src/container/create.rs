@@ -11,7 +11,7 @@ use lighter_layer::{
 };
 use lighter_sandbox::Capabilities;
 use lighter_store::{
-    ContainerId, ContainerPaths, ContainerRecord, FileError, LayerError, Store, Volume, VolumeError,
+    ContainerId, ContainerPaths, ContainerRecord, FileError, LayerError, LayerId, Store, Volume, VolumeError,
 };
 
 use super::ground::{self, GroundError};
@@ -167,10 +167,7 @@ pub struct CreateRequest {
 pub fn create(store: &Store, request: CreateRequest, now: SystemTime) -> Result<ContainerId, CreateError> {
     let image = look_up(store, &request.image)?;
     let id = ContainerId::random();
-    let mut layers = Vec::new();
-    for diff_id in &image.record.layers {
-        layers.push(store.layer_by_diff_id(diff_id)?.ok_or(CreateError::NotHere(*diff_id))?);
-    }
+    let layers = layers_of(store, &image)?;
     let name = match &request.name {
         Some(name) => name.trim_start_matches('/').to_owned(),
         None => names::free(store)?,
@@ -182,15 +179,16 @@ pub fn create(store: &Store, request: CreateRequest, now: SystemTime) -> Result<
     }
     let view = View::open(&paths)?;
     let volumes = make_volumes(store, &settings, &view, now)?;
+    let state = State::created(settings);
     let record = ContainerRecord {
         id: id.clone(),
         name,
         image: Some(image.record.id),
         layers,
+        mounted: mounted_layers(&state.settings),
         volumes,
         created_at: now,
     };
-    let state = State::created(settings);
     let hold = ground::hold(store)?;
     let made = store.create_container(&record, &state).map_err(NameError::from)?;
     let container = Container { record, state };
@@ -200,6 +198,30 @@ pub fn create(store: &Store, request: CreateRequest, now: SystemTime) -> Result<
     }
     events::note(store, &container, "create", &[]);
     Ok(id)
+}
+
+fn layers_of(store: &Store, image: &StoredImage) -> Result<Vec<LayerId>, CreateError> {
+    let layer = |diff_id| store.layer_by_diff_id(diff_id)?.ok_or(CreateError::NotHere(*diff_id));
+    image.record.layers.iter().map(layer).collect()
+}
+
+/// The layers of the images that it mounts.
+fn mounted_layers(settings: &Settings) -> Vec<LayerId> {
+    let layers = settings.host.mounts.iter().filter_map(|mount| match &mount.source {
+        MountSource::Image { layers, .. } => Some(layers.clone()),
+        _ => None,
+    });
+    layers.flatten().collect()
+}
+
+/// Finds the images that are to be mounted.
+fn find_mounted_images(store: &Store, host: &mut HostSettings) -> Result<(), CreateError> {
+    for mount in &mut host.mounts {
+        if let MountSource::Image { name, layers, .. } = &mut mount.source {
+            *layers = layers_of(store, &look_up(store, name)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes what a container stands on beside its image, and the root of its own layer.
@@ -242,6 +264,7 @@ fn settings(
     let mut host = request.host;
     check_host(&mut host, request.hostname.as_deref())?;
     resolve_sharing(store, &mut host)?;
+    find_mounted_images(store, &mut host)?;
     add_volumes_from(store, &mut host, &request.volumes_from)?;
     add_image_volumes(&mut host, config);
     name_anonymous_volumes(&mut host);

@@ -413,6 +413,8 @@ fn sharing(sharing: &Sharing, private: &str) -> String {
         Sharing::Private => private.to_owned(),
         Sharing::Host => "host".to_owned(),
         Sharing::Container(id) => format!("container:{id}"),
+        Sharing::Shareable => "shareable".to_owned(),
+        Sharing::None => "none".to_owned(),
     }
 }
 

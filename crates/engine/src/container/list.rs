@@ -183,7 +183,7 @@ impl ContainerFilter {
             Self::Status(status) => Some(state.status) == *status,
             Self::Volume(volume) => settings.host.mounts.iter().any(|mount| {
                 let is_source = match &mount.source {
-                    MountSource::Volume { name, .. } => name == volume,
+                    MountSource::Volume { name, .. } | MountSource::Image { name, .. } => name == volume,
                     MountSource::Bind { path, .. } => path.as_os_str() == volume.as_str(),
                     MountSource::Tmpfs { .. } => false,
                 };

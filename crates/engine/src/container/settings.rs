@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use lighter_image::{Healthcheck, ImageId};
 use lighter_sandbox::network::Publication;
 use lighter_sandbox::{Device, Rlimit};
+use lighter_store::LayerId;
 use serde::{Deserialize, Serialize};
 
 use super::log_settings::LogSettings;
@@ -265,6 +266,10 @@ pub enum Sharing {
     Host,
     /// That of another container, by id.
     Container(String),
+    /// `--ipc shareable`: one of its own, which others may join.
+    Shareable,
+    /// `--ipc none`: one of its own, without `/dev/shm`.
+    None,
 }
 
 /// One mount of a container.
@@ -310,6 +315,15 @@ pub enum MountSource {
         /// Its driver's options when it is made.
         #[serde(default)]
         options: BTreeMap<String, String>,
+    },
+    /// The files of an image, read-only.
+    Image {
+        /// The image, as it was named.
+        name: String,
+        /// Its layers, bottom first, once the container is made.
+        layers: Vec<LayerId>,
+        /// The file or folder of it that is mounted, where not all of it is.
+        subpath: String,
     },
     /// An empty file system in memory.
     Tmpfs {

@@ -38,14 +38,17 @@ pub(super) struct Dev {
 }
 
 /// Makes `/dev` with all below it, and attaches it in the root.
-pub(super) fn attach(spec: &Spec, host: Host, root: &MountedRoot) -> Result<Dev> {
+///
+/// Where the IPC namespace is another's, so is `memory`, its `/dev/shm`.
+pub(super) fn attach(spec: &Spec, host: Host, root: &MountedRoot, memory: Option<OwnedFd>) -> Result<Dev> {
     let name = || "/dev".to_owned();
     let may_make_nodes = spec.privileged && !host.in_user_namespace;
     let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID;
     attributes.set(MountAttrFlags::MOUNT_ATTR_NODEV, !may_make_nodes);
     let options = [MountOption::Value("mode", b"755"), MountOption::Value("size", b"65536k")];
     let top = detached::new_file_system("tmpfs", "tmpfs", &options, attributes).at(Stage::Mounts, name)?;
-    for directory in ["pts", "shm", "mqueue"] {
+    let has_memory = memory.is_some() || spec.shm_size_bytes > 0 || spec.ipc == Namespace::Host;
+    for directory in ["pts", "mqueue"].into_iter().chain(has_memory.then_some("shm")) {
         mkdirat(&top, directory, Mode::from_raw_mode(0o755)).at(Stage::Mounts, name)?;
     }
     for (link, target) in LINKS {
@@ -54,7 +57,7 @@ pub(super) fn attach(spec: &Spec, host: Host, root: &MountedRoot) -> Result<Dev>
     let point = root.point("/dev", PointKind::Directory)?;
     detached::attach(&top, &point).at(Stage::Mounts, name)?;
     let terminals = attach_terminals(&top, host)?;
-    attach_memory(&top, spec)?;
+    attach_memory(&top, spec, memory)?;
     if spec.privileged {
         show_all_devices(&top, may_make_nodes).at(Stage::Mounts, name)?;
     } else {
@@ -91,12 +94,14 @@ fn attach_terminals(top: &OwnedFd, host: Host) -> Result<OwnedFd> {
 }
 
 /// Attaches `/dev/shm` and `/dev/mqueue`.
-fn attach_memory(top: &OwnedFd, spec: &Spec) -> Result<()> {
+fn attach_memory(top: &OwnedFd, spec: &Spec, memory: Option<OwnedFd>) -> Result<()> {
     let shm = || "/dev/shm".to_owned();
-    if spec.ipc == Namespace::Host {
+    if let Some(memory) = memory {
+        detached::attach_at(&memory, top, c"shm").at(Stage::Mounts, shm)?;
+    } else if spec.ipc == Namespace::Host {
         let host = detached::copy_of(Path::new("/dev/shm"), false).at(Stage::Mounts, shm)?;
         detached::attach_at(&host, top, c"shm").at(Stage::Mounts, shm)?;
-    } else {
+    } else if spec.shm_size_bytes > 0 {
         let size = spec.shm_size_bytes.to_string();
         let options = [MountOption::Value("mode", b"1777"), MountOption::Value("size", size.as_bytes())];
         let own = detached::new_file_system("tmpfs", "shm", &options, DATA_ONLY).at(Stage::Mounts, shm)?;

@@ -51,6 +51,39 @@ pub(super) fn leave_chroot() -> Result<()> {
     namespace(Path::new("/proc/self/ns/mnt"))
 }
 
+/// The `/dev/shm` that a process sees, from the mount namespace beside its IPC namespace; its own links and mounts have no
+/// say in what that is, as the path is looked up by names alone. There may be none.
+pub(super) fn memory_beside(ipc: &Path) -> Result<Option<OwnedFd>> {
+    let name = || format!("/dev/shm beside {}", ipc.display());
+    let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |file: &str, flags| rustix::fs::open(file, flags, Mode::empty()).at(Stage::Mounts, name);
+    let (root, here) = (open("/", path)?, open(".", path)?);
+    let own = open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC)?;
+    namespace(&ipc.with_file_name("mnt"))?;
+    let memory = in_root("dev/shm").and_then(|place| detached::copy_of_open(place, false));
+    move_into_link_name_space(own.as_fd(), None).at(Stage::Namespaces, name)?;
+    // entering a mount namespace leads to its root
+    rustix::process::fchdir(&root)
+        .and_then(|()| rustix::process::chroot("."))
+        .and_then(|()| rustix::process::fchdir(&here))
+        .at(Stage::Mounts, name)?;
+    match memory {
+        Ok(memory) => Ok(Some(memory)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL) => Ok(None),
+        Err(error) => Err(error).at(Stage::Mounts, name),
+    }
+}
+
+/// Opens a folder below the root; there is no link on the way.
+fn in_root(path: &str) -> std::result::Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut folder = rustix::fs::open("/", flags, Mode::empty())?;
+    for name in path.split('/') {
+        folder = rustix::fs::openat(&folder, name, flags, Mode::empty())?;
+    }
+    Ok(folder)
+}
+
 /// Makes a cgroup namespace where the container has a group of version 2, as Docker does.
 pub(super) fn own_cgroup_namespace(cgroup: Option<&Cgroup>) -> Result<()> {
     if cgroup.is_some_and(Cgroup::is_unified) {

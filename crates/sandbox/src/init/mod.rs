@@ -214,10 +214,14 @@ fn set_up(caller: &Caller, spec: &Spec, host: Host, tie: Option<&keeper::Tie>) -
 
 fn mount_everything(caller: &Caller, spec: &Spec, host: Host) -> Result<Option<OwnedFd>> {
     mounts::stop_propagation()?;
+    let memory = match &spec.ipc {
+        Namespace::Join(ipc) => join::memory_beside(ipc)?,
+        _ => None,
+    };
     let sources = mounts::open_sources(spec, host)?;
     let root = root::mount(caller, spec, host, &sources)?;
     mounts::attach_system(spec, host, &root)?;
-    let dev = dev::attach(spec, host, &root)?;
+    let dev = dev::attach(spec, host, &root, memory)?;
     mounts::attach_all(sources, &root)?;
     let terminal =
         if spec.tty { Some(terminal::open(caller, &dev, spec.window, spec.user.uid)?) } else { None };

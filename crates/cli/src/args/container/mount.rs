@@ -27,6 +27,7 @@ enum Kind {
     Bind,
     Volume,
     Tmpfs,
+    Image,
 }
 
 impl Kind {
@@ -35,6 +36,7 @@ impl Kind {
             Self::Bind => "bind",
             Self::Volume => "volume",
             Self::Tmpfs => "tmpfs",
+            Self::Image => "image",
         }
     }
 }
@@ -63,8 +65,9 @@ pub(crate) fn parse(text: &str) -> Result<Mount, String> {
             Some((key, value)) => (key.trim().to_ascii_lowercase(), Some(value.to_owned())),
             None => (field.trim().to_ascii_lowercase(), None),
         };
-        let prefix =
-            ["bind", "volume", "tmpfs"].into_iter().find(|kind| key.starts_with(&format!("{kind}-")));
+        let prefix = ["bind", "volume", "tmpfs", "image"]
+            .into_iter()
+            .find(|kind| key.starts_with(&format!("{kind}-")));
         of_kind.extend(prefix);
         mount.set(&key, value, &field)?;
     }
@@ -96,7 +99,7 @@ impl Mount {
             }
             "volume-label" => self.labels.push(value::pair(&value)?),
             "volume-opt" => self.options.push(value::pair(&value)?),
-            "volume-subpath" => self.subpath = value,
+            "volume-subpath" | "image-subpath" => self.subpath = value,
             "volume-driver" if value == "local" => {}
             "volume-driver" => return Err(format!("volume driver {value:?} is not supported")),
             "bind-propagation" if matches!(value.as_str(), "rprivate" | "private" | "rslave" | "slave") => {}
@@ -154,6 +157,14 @@ impl Mount {
                 exec: false,
                 owner: (0, 0),
             },
+            (Kind::Image, name) => {
+                let name = name.filter(|name| !name.is_empty());
+                let name = name.ok_or_else(|| fault("field Source must not be empty"))?;
+                if !is_inside(&self.subpath) {
+                    return Err(fault("subpath must be a relative path within the volume"));
+                }
+                MountSource::Image { name, layers: Vec::new(), subpath: self.subpath }
+            }
             (Kind::Volume, name) => {
                 let mut source = volume(name.filter(|name| !name.is_empty()), self.no_copy);
                 if let MountSource::Volume { subpath, labels, options, .. } = &mut source {
@@ -167,7 +178,7 @@ impl Mount {
         Ok(ContainerMount {
             source,
             target: tidy(&self.target),
-            read_only: self.read_only,
+            read_only: self.read_only || self.kind == Kind::Image,
             mode: String::new(),
             long_form: true,
         })
@@ -179,8 +190,23 @@ fn kind(name: &str) -> Result<Kind, String> {
         "bind" => Ok(Kind::Bind),
         "volume" => Ok(Kind::Volume),
         "tmpfs" => Ok(Kind::Tmpfs),
+        "image" => Ok(Kind::Image),
         _ => Err(format!("invalid mount config for type {name:?}: mount type unknown")),
     }
+}
+
+/// Whether a path leads nowhere above the place it begins at.
+fn is_inside(path: &str) -> bool {
+    let mut depth = 0_usize;
+    Path::new(path).components().all(|part| match part {
+        Component::Normal(_) => {
+            depth += 1;
+            true
+        }
+        Component::CurDir => true,
+        Component::ParentDir => depth.checked_sub(1).map(|less| depth = less).is_some(),
+        _ => false,
+    })
 }
 
 fn volume(name: Option<String>, no_copy: bool) -> MountSource {
@@ -402,6 +428,14 @@ mod tests {
             "type=bind,dst=/m,src=/t,volume-nocopy",
             "cannot mix 'volume-*' options with mount type 'bind'",
         );
+        check("type=image,dst=/m", "invalid mount config for type \"image\": field Source must not be empty");
+        for subpath in ["../x", "/x", "a/../../b"] {
+            check(
+                &format!("type=image,src=i,dst=/m,image-subpath={subpath}"),
+                "invalid mount config for type \"image\": subpath must be a relative path within the volume",
+            );
+        }
+        assert!(wish("type=image,src=i,dst=/m,image-subpath=a/../b").is_ok_and(|mount| mount.read_only));
         check("type=zz,dst=/m", "invalid mount config for type \"zz\": mount type unknown");
     }
 

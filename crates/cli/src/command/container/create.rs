@@ -16,6 +16,7 @@ impl Verb for Create {
         let fault = |text: String| Failure::new(format!("Error: {text}"));
         let cidfile = CidFile::make(self.options.cidfile.as_deref()).map_err(fault)?;
         let image = begin::Image::of(&self.options);
+        super::run::remark_on_kernel_memory(&self.options, session);
         let outputs = super::run::outputs(super::run::streams(&self.options));
         let mut request = request(self.options).map_err(fault)?;
         request.stdin_once = request.open_stdin;

@@ -119,7 +119,7 @@ impl List {
     fn mount(&self, source: &MountSource) -> Option<String> {
         let text = match source {
             MountSource::Bind { path, .. } => path.to_string_lossy().into_owned(),
-            MountSource::Volume { name, .. } => name.clone(),
+            MountSource::Volume { name, .. } | MountSource::Image { name, .. } => name.clone(),
             MountSource::Tmpfs { .. } => return None,
         };
         Some(if self.no_trunc { text } else { units::ellipsis(&text, MOUNT_LENGTH) })

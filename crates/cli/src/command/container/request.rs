@@ -1,6 +1,6 @@
 //! From the options of `run` and `create` to what the engine is asked for.
 
-use super::security;
+use super::{gpus, security};
 use crate::args::container::mount;
 use crate::args::container::options::Options;
 use crate::args::value::fields;
@@ -50,8 +50,10 @@ pub(super) fn request(mut options: Options) -> Result<CreateRequest, String> {
 
 /// Options that are understood, but cannot be kept.
 fn refuse(options: &Options) -> Result<(), String> {
+    if let Some(gpus) = &options.gpus {
+        gpus::refuse(gpus)?;
+    }
     let given = [
-        ("--gpus", options.gpus.is_some()),
         ("--blkio-weight-device", !options.blkio_weight_device.is_empty()),
         ("--device-read-bps", !options.device_read_bps.is_empty()),
         ("--device-read-iops", !options.device_read_iops.is_empty()),
@@ -60,7 +62,6 @@ fn refuse(options: &Options) -> Result<(), String> {
         ("--device-cgroup-rule", !options.device_cgroup_rule.is_empty()),
         ("--cpu-rt-period", options.cpu_rt_period.is_some_and(|period| period != 0)),
         ("--cpu-rt-runtime", options.cpu_rt_runtime.is_some_and(|runtime| runtime != 0)),
-        ("--kernel-memory", options.kernel_memory.is_some_and(|bytes| bytes != 0)),
         ("--storage-opt", !options.storage_opt.is_empty()),
         ("--use-api-socket", options.use_api_socket),
         ("--link-local-ip", !options.link_local_ip.is_empty()),
@@ -80,9 +81,6 @@ fn refuse(options: &Options) -> Result<(), String> {
     }
     if let Some(share) = options.memory_swappiness.filter(|share| !(-1..=100).contains(share)) {
         return Err(format!("invalid value: {share}. Valid memory swappiness range is 0-100"));
-    }
-    if options.ipc.as_deref() == Some("none") {
-        return Err("IPC mode \"none\" is not supported".to_owned());
     }
     if let Some(driver) = options.volume_driver.as_deref().filter(|name| *name != "local") {
         return Err(format!("volume driver {driver:?} is not supported: local is"));
@@ -375,7 +373,8 @@ fn rlimits(options: &Options) -> Result<Vec<Rlimit>, String> {
 fn sharing(text: Option<&str>, option: &str, name: &str) -> Result<Sharing, String> {
     match text {
         None | Some("" | "private") => Ok(Sharing::Private),
-        Some("shareable") if option == "ipc" => Ok(Sharing::Private),
+        Some("shareable") if option == "ipc" => Ok(Sharing::Shareable),
+        Some("none") if option == "ipc" => Ok(Sharing::None),
         Some("host") => Ok(Sharing::Host),
         Some(text) => match text.strip_prefix("container:") {
             Some(other) if !other.is_empty() && option != "uts" => Ok(Sharing::Container(other.to_owned())),

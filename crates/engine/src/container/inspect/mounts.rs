@@ -48,6 +48,10 @@ pub(super) fn wishes(mounts: &[ContainerMount]) -> Vec<Value> {
                 let name = if *anonymous { String::new() } else { name.clone() };
                 ("volume", name, ("VolumeOptions", options))
             }
+            MountSource::Image { name, subpath, .. } => {
+                let options = if subpath.is_empty() { Value::Null } else { json!({ "Subpath": subpath }) };
+                ("image", name.clone(), ("ImageOptions", options))
+            }
             MountSource::Tmpfs { size_bytes, mode_bits, .. } => {
                 let size = size_bytes.map(|bytes| ("SizeBytes", json!(bytes)));
                 let mode = mode_bits.map(|bits| ("Mode", json!(bits)));
@@ -61,7 +65,7 @@ pub(super) fn wishes(mounts: &[ContainerMount]) -> Vec<Value> {
             ("Type", json!(kind)),
             ("Source", none_if_blank(&source)),
             ("Target", json!(mount.target)),
-            ("ReadOnly", if mount.read_only { json!(true) } else { Value::Null }),
+            ("ReadOnly", if mount.read_only && kind != "image" { json!(true) } else { Value::Null }),
             options,
         ];
         let given = fields.into_iter().filter(|(_, value)| !value.is_null());
@@ -80,12 +84,18 @@ pub(super) fn mounts(store: &Store, mounts: &[ContainerMount]) -> Vec<Value> {
         let (kind, source, propagation) = match &mount.source {
             MountSource::Bind { path, .. } => ("bind", path.clone(), "rprivate"),
             MountSource::Volume { name, .. } => ("volume", store.volume_path(name).unwrap_or_default(), ""),
+            MountSource::Image { layers, .. } => {
+                let top = layers.last().map(|layer| store.layer_path(layer)).unwrap_or_default();
+                ("image", top, "rprivate")
+            }
             MountSource::Tmpfs { .. } => ("tmpfs", PathBuf::new(), ""),
         };
         let shared =
             if matches!(mount.source, MountSource::Volume { anonymous: false, .. }) { "z" } else { "" };
         let mut shown = json!({ "Type": kind });
-        if let (MountSource::Volume { name, .. }, Value::Object(fields)) = (&mount.source, &mut shown) {
+        if let (MountSource::Volume { name, .. } | MountSource::Image { name, .. }, Value::Object(fields)) =
+            (&mount.source, &mut shown)
+        {
             fields.insert("Name".to_owned(), json!(name));
         }
         let rest = json!({

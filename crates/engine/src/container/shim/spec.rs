@@ -13,7 +13,7 @@ use lighter_sandbox::{
     Capabilities, Mount, MountKind, Namespace, Network, ProfileError, Root, Seccomp, Spec, Stub, Tmpfs, User,
     Window,
 };
-use lighter_store::{ContainerPaths, Store};
+use lighter_store::{ContainerPaths, LayerId, Store};
 
 use super::super::ground;
 use super::super::security::{SecurityOption, SecurityOptionError};
@@ -48,6 +48,23 @@ pub enum SpecError {
     /// The same.
     #[error("container {0} is not running: its namespaces cannot be joined")]
     NotRunning(String),
+    /// A container keeps its IPC namespace for itself.
+    #[error(
+        "failed to join IPC namespace: container {0}: non-shareable IPC (hint: use IpcMode:shareable for the donor \
+         container)"
+    )]
+    NotShareable(String),
+    /// A device of the host is not there.
+    #[error("error gathering device information while adding custom device {0:?}: no such file or directory")]
+    NoDevice(PathBuf),
+    /// What is to be mounted is not in the image.
+    #[error("cannot access path {path} of image {image}: no such file or directory")]
+    NotInImage {
+        /// The image.
+        image: String,
+        /// What is not there.
+        path: String,
+    },
     /// A file or folder cannot be made.
     #[error("preparing {path}")]
     File {
@@ -88,14 +105,15 @@ pub(super) struct Place {
 pub(crate) fn lowers(store: &Store, container: &Container) -> Result<Vec<PathBuf>, ViewError> {
     let mut lowers = Vec::with_capacity(container.record.layers.len() + 2);
     for layer in &container.record.layers {
-        let dirs = store.layer_dirs(layer);
-        lowers.extend(dirs.map_err(|error| ViewError::Layer {
-            path: store.layer_path(layer),
-            source: io::Error::other(error),
-        })?);
+        lowers.extend(layer_dirs(store, layer)?);
     }
     lowers.push(ground::path(store, &container.record.layers));
     Ok(lowers)
+}
+
+fn layer_dirs(store: &Store, layer: &LayerId) -> Result<Vec<PathBuf>, ViewError> {
+    let dirs = store.layer_dirs(layer);
+    dirs.map_err(|error| ViewError::Layer { path: store.layer_path(layer), source: io::Error::other(error) })
 }
 
 /// Describes the sandbox of a container.
@@ -118,6 +136,8 @@ pub(super) fn describe(store: &Store, container: &Container, place: Place) -> Re
     spec.cwd = if settings.working_dir.is_empty() { "/".to_owned() } else { settings.working_dir.clone() };
     let host = &settings.host;
     spec.uts = namespace(store, &host.uts, "uts")?;
+    check_ipc(store, &host.ipc)?;
+    check_devices(settings)?;
     spec.ipc = namespace(store, &host.ipc, "ipc")?;
     spec.pid = namespace(store, &host.pid, "pid")?;
     if host.network == NetworkChoice::Host && host.uts == Sharing::Private {
@@ -142,6 +162,9 @@ pub(super) fn describe(store: &Store, container: &Container, place: Place) -> Re
     spec.window = settings.tty.then_some(Window { rows: 24, columns: 80 });
     if let Some(size) = host.shm_size_bytes {
         spec.shm_size_bytes = size;
+    }
+    if host.ipc == Sharing::None {
+        spec.shm_size_bytes = 0;
     }
     Ok(spec)
 }
@@ -189,10 +212,27 @@ pub(crate) fn environment(settings: &Settings, accounts: &Accounts, uid: u32) ->
 
 fn namespace(store: &Store, sharing: &Sharing, kind: &str) -> Result<Namespace, SpecError> {
     Ok(match sharing {
-        Sharing::Private => Namespace::Private,
+        Sharing::Private | Sharing::Shareable | Sharing::None => Namespace::Private,
         Sharing::Host => Namespace::Host,
         Sharing::Container(id) => Namespace::Join(namespace_of(store, id, kind)?),
     })
+}
+
+/// Whether others may join a container's IPC namespace.
+fn check_ipc(store: &Store, ipc: &Sharing) -> Result<(), SpecError> {
+    let Sharing::Container(id) = ipc else { return Ok(()) };
+    match find(store, id)?.state.settings.host.ipc {
+        Sharing::Private | Sharing::None => Err(SpecError::NotShareable(id.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the devices are there that a container is to see.
+fn check_devices(settings: &Settings) -> Result<(), SpecError> {
+    match settings.host.devices.iter().find(|device| !device.source.exists()) {
+        Some(device) => Err(SpecError::NoDevice(device.source.clone())),
+        None => Ok(()),
+    }
 }
 
 /// Where a namespace of another container is.
@@ -288,6 +328,21 @@ fn mount(store: &Store, wish: &ContainerMount) -> Result<Mount, SpecError> {
                 mount
             }
         },
+        MountSource::Image { name, layers, subpath } => {
+            let mut lowers = Vec::with_capacity(layers.len());
+            for layer in layers {
+                lowers.extend(layer_dirs(store, layer)?);
+            }
+            let asked = ImagePath::new(subpath);
+            if View::open(&lowers)?.resolve(&asked)?.is_none() {
+                return Err(SpecError::NotInImage { image: name.clone(), path: asked.to_string() });
+            }
+            let mut mount = Mount::overlay(lowers, None, &wish.target);
+            if let MountKind::Overlay { source, .. } = &mut mount.kind {
+                *source = asked.to_string();
+            }
+            mount
+        }
         MountSource::Tmpfs { size_bytes, mode_bits, exec, owner: (uid, gid) } => {
             let tmpfs = Tmpfs { size_bytes: *size_bytes, mode_bits: *mode_bits, uid: *uid, gid: *gid };
             let mut mount = Mount::tmpfs(&wish.target);

@@ -44,6 +44,9 @@ impl StartError {
         match self {
             Self::Sandbox(error) => error.exit_code(),
             Self::Spec(SpecError::WorkingDirectory(_)) => 126,
+            // as Docker has it for whatever is not there
+            Self::Spec(SpecError::NoDevice(_) | SpecError::NotInImage { .. }) => 127,
+            Self::Spec(SpecError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => 127,
             _ => 125,
         }
     }

@@ -1,0 +1,75 @@
+//! Options of `run` and `create` that decide what a container sees of others.
+
+use lighter_tests::Lighter;
+
+/// Words separated by blanks.
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+#[test]
+fn memory_is_shared_by_those_who_join() {
+    let lighter = Lighter::with_busybox();
+    for (name, ipc) in [("open", "shareable"), ("shut", "private"), ("bare", "none"), ("usual", "")] {
+        lighter.ok(["run", "-d", "--name", name, "--ipc", ipc, "busybox", "sleep", "100"]);
+        let shown = lighter.ok(["inspect", "-f", "{{.HostConfig.IpcMode}}", name]);
+        assert_eq!(shown.trim(), if ipc.is_empty() { "private" } else { ipc });
+    }
+    lighter.ok(["exec", "open", "sh", "-c", "echo met > /dev/shm/place"]);
+    let join = |name: &str| lighter.run(["run", "--rm", "--ipc", name, "busybox", "cat", "/dev/shm/place"]);
+    let said = join("container:open");
+    assert_eq!((said.code, said.out.as_str()), (0, "met\n"), "{}", said.all());
+    for name in ["container:shut", "container:bare", "container:usual"] {
+        let said = join(name);
+        assert_eq!(said.code, 125, "{name}\n{}", said.all());
+        assert!(said.err.contains("non-shareable IPC"), "{name}\n{}", said.all());
+    }
+    lighter.ok(words("run -d --name joined --ipc container:open busybox sleep 100"));
+    assert_eq!(join("container:joined").out, "met\n");
+    let said = lighter.run(["exec", "bare", "ls", "/dev/shm"]);
+    assert_eq!(said.code, 1, "{}", said.all());
+    lighter.ok(words("rm -f open shut bare usual joined"));
+}
+
+#[test]
+fn an_image_is_mounted() {
+    let lighter = Lighter::with_busybox();
+    lighter.build("files", "FROM scratch\nCOPY a d/a\nCOPY b d/b\n", &[("a", "in a\n"), ("b", "in b\n")]);
+    let check = |options: &str, script: &str, code: i32, says: &str| {
+        let mount = format!("type=image,{options}");
+        let said = lighter.run(["run", "--rm", "--mount", &mount, "busybox", "sh", "-c", script]);
+        assert_eq!(said.code, code, "{options} {script}\n{}", said.all());
+        assert!(said.all().contains(says), "{options} {script}\n{}", said.all());
+    };
+    check("src=files,dst=/m", "cat /m/d/a /m/d/b", 0, "in a\nin b\n");
+    check("src=files,dst=/m", "touch /m/x", 1, "Read-only file system");
+    check("src=files,dst=/m,image-subpath=d", "cat /m/b", 0, "in b\n");
+    check("src=files,dst=/m,image-subpath=d/a", "cat /m", 0, "in a\n");
+    check("src=files,dst=/m,image-subpath=e", "true", 127, "no such file or directory");
+    check("src=files,dst=/m,image-subpath=../d", "true", 125, "subpath must be a relative path");
+    check("src=nowhere,dst=/m", "true", 125, "No such image: nowhere");
+    check("dst=/m", "true", 125, "field Source must not be empty");
+    // its files stay as long as a container needs them
+    lighter.ok(words("create --name it --mount type=image,src=files,dst=/m busybox cat /m/d/a"));
+    let shown = lighter.ok(["inspect", "-f", "{{json .HostConfig.Mounts}} {{(index .Mounts 0).RW}}", "it"]);
+    assert_eq!(shown, "[{\"Type\":\"image\",\"Source\":\"files\",\"Target\":\"/m\"}] false\n");
+    lighter.ok(["rmi", "files"]);
+    lighter.ok(["builder", "prune", "-af"]);
+    assert_eq!(lighter.ok(["start", "-a", "it"]), "in a\n");
+    lighter.ok(["rm", "it"]);
+}
+
+#[test]
+fn what_is_not_there_is_told_as_by_docker() {
+    let lighter = Lighter::with_busybox();
+    let check = |option: &str, code: i32, says: &str| {
+        let said = lighter.run(["run", "--rm", option, "busybox", "true"]);
+        assert_eq!(said.code, code, "{option}\n{}", said.all());
+        assert!(said.err.contains(says), "{option}\n{}", said.all());
+    };
+    check("--gpus=all", 125, "could not select device driver \"\" with capabilities: [[gpu]]");
+    check("--gpus=foo", 125, "invalid count (foo): value must be either \"all\" or an integer");
+    check("--device=/nosuch", 127, "custom device \"/nosuch\": no such file or directory");
+    check("--kernel-memory=50m", 0, "WARNING: --kernel-memory is ignored");
+    assert_eq!(lighter.ok(["ps", "-aq"]), "");
+}
