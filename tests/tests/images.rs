@@ -67,3 +67,23 @@ fn import_takes_changes() {
     assert!(id.starts_with("sha256:"), "{id}");
     assert_eq!(lighter.ok(["run", "--rm", "changed"]), "/etc\n1\n");
 }
+
+#[test]
+fn an_archive_without_files_makes_an_image_to_start_from() {
+    let lighter = Lighter::with_busybox();
+    std::fs::write(lighter.path("none.tar"), [0; 10240]).expect("writable");
+    let archive = lighter.path("none.tar").display().to_string();
+    lighter.ok(["import", &archive, "none"]);
+    lighter.build("app", "FROM none\nCOPY f /f\n", &[("f", "x")]);
+    assert!(lighter.run_with_input(["import", "-", "nothing"], b"").all().contains("the archive is empty"));
+    // nobody asked for that platform
+    lighter.ok(["import", "--platform", "linux/s390x", &archive, "none"]);
+    let said = lighter.run(["create", "none", "x"]);
+    assert!(
+        said.err.contains("WARNING: The requested image's platform (linux/s390x) does not match"),
+        "{}",
+        said.err
+    );
+    let asked = lighter.run(["create", "--platform", "linux/s390x", "none", "x"]);
+    assert_eq!((asked.code, asked.err.as_str()), (0, ""));
+}

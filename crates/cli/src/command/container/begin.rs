@@ -6,7 +6,7 @@ use crate::command::{platform, pull};
 use crate::failure::Failure;
 use crate::session::Session;
 use lighter_engine::Store;
-use lighter_engine::image::look_up;
+use lighter_engine::image::{StoredImage, look_up};
 use lighter_image::Platform;
 
 /// The image of a new container, and what is done where it is not here.
@@ -49,7 +49,11 @@ impl Image {
                         self.pull_anew(session, store, &wanted)
                     };
                 }
-                if is_whole(store, &image)? { Ok(()) } else { self.fetch(session, store, &wanted, false) }
+                if !is_whole(store, &image)? {
+                    return self.fetch(session, store, &wanted, false);
+                }
+                self.warn_of_platform(session, &image);
+                Ok(())
             }
             Ok(_) => self.fetch(session, store, &wanted, true),
             Err(error) if error.is_missing() && self.pull != "never" => {
@@ -79,7 +83,19 @@ impl Image {
         pull::provide(&telling, store, &self.name, wanted, always)?;
         // a name that stands for one image is that image, whatever it is for
         let pulled = look_up(store, &self.name).map_err(|error| Failure::because(&error))?;
-        platform::check(self.platform.as_deref(), &self.full_name(), &pulled)
+        platform::check(self.platform.as_deref(), &self.full_name(), &pulled)?;
+        self.warn_of_platform(session, &pulled);
+        Ok(())
+    }
+
+    /// Says that programs of the image may not run here, where nobody asked for its platform.
+    fn warn_of_platform(&self, session: &Session, image: &StoredImage) {
+        let (found, host) = (image.config.platform(), Platform::host());
+        if self.platform.is_none() && !found.satisfies(&host) {
+            session.remark(&format!(
+                "WARNING: The requested image's platform ({found}) does not match the detected host platform ({host}) and no specific platform was requested"
+            ));
+        }
     }
 
     /// The name with its tag.
