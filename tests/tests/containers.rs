@@ -404,3 +404,14 @@ fn a_restart_is_told_when_it_is_done_and_what_has_stopped_is_not_healthy() {
     lighter.ok(["stop", "-t", "0", "box"]);
     assert_eq!(field(lighter, "{{.State.Health.Status}}"), "unhealthy");
 }
+
+#[test]
+fn kernel_parameters_of_the_host_are_not_set() {
+    let lighter = Lighter::with_busybox();
+    for (namespace, parameter) in [("--network", "net.core.somaxconn=4096"), ("--ipc", "kernel.shmmax=1000")]
+    {
+        let words = ["run", "--rm", namespace, "host", "--sysctl", parameter, "busybox", "true"];
+        assert_eq!(lighter.run(words).code, 125, "{namespace}");
+        assert!(lighter.refused(words).contains("is not allowed in the host's"), "{namespace}");
+    }
+}

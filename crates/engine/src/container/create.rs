@@ -48,6 +48,14 @@ pub enum CreateError {
     /// It is to have a name of its own, and the host's at the same time.
     #[error("conflicting options: hostname and the UTS mode")]
     HostnameAndUts,
+    /// A kernel parameter would be the host's, as the container has no namespace of its own for it.
+    #[error("sysctl {name:?} is not allowed in the host's {namespace} namespace")]
+    SysctlOfHost {
+        /// The parameter.
+        name: String,
+        /// The kind of the namespace.
+        namespace: &'static str,
+    },
     /// How readily it is killed cannot be that.
     #[error("Invalid value {0}, range for oom score adj is [-1000, 1000]")]
     OomScore(i32),
@@ -326,6 +334,7 @@ fn check_host(host: &mut HostSettings, hostname: Option<&str>) -> Result<(), Cre
     if host.uts == Sharing::Host && hostname.is_some() {
         return Err(CreateError::HostnameAndUts);
     }
+    check_sysctls(host)?;
     if let Some(score) = host.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
         return Err(CreateError::OomScore(score));
     }
@@ -342,6 +351,20 @@ fn check_host(host: &mut HostSettings, hostname: Option<&str>) -> Result<(), Cre
         }
         names.sort();
         names.dedup();
+    }
+    Ok(())
+}
+
+fn check_sysctls(host: &HostSettings) -> Result<(), CreateError> {
+    for (name, _) in &host.sysctls {
+        let (namespace, is_host) = if name.starts_with("net.") {
+            ("network", host.network == NetworkChoice::Host)
+        } else {
+            ("ipc", host.ipc == Sharing::Host)
+        };
+        if is_host {
+            return Err(CreateError::SysctlOfHost { name: name.clone(), namespace });
+        }
     }
     Ok(())
 }
