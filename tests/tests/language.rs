@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use std::os::unix::fs::MetadataExt as _;
+
 use lighter_tests::Lighter;
 
 /// Builds, and gives what a file of the image holds.
@@ -57,6 +59,23 @@ fn the_default_network_of_a_step_is_the_request_s() {
     lighter.ok(["build", "-t", "it", "context"]);
     lighter.ok(["build", "--network", "none", "-t", "it", "context"]);
     assert_eq!(lighter.ok(["run", "--rm", "it", "cat", "/networks"]), "lo\n");
+}
+
+#[test]
+fn steps_know_the_host_by_the_name_that_is_given_to_it() {
+    let lighter = Lighter::with_busybox();
+    let dockerfile = "FROM busybox\nRUN ip route | sed -n 's/default via \\([^ ]*\\) .*/\\1/p' > /gateway; \
+                      sed -n 's/\\thost.test$//p' /etc/hosts > /host\n";
+    lighter.context(dockerfile, &[]);
+    lighter.ok(["build", "--network=host", "--add-host", "host.test=host-gateway", "-t", "it", "context"]);
+    assert_eq!(lighter.ok(["run", "--rm", "it", "cat", "/host"]), "127.0.0.1\n");
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    lighter.ok(["build", "--add-host", "host.test:host-gateway", "-t", "it", "context"]);
+    let gateway = lighter.ok(["run", "--rm", "it", "cat", "/gateway"]);
+    // without a bridge, nothing leads to the host
+    let expected = if is_root { gateway.as_str() } else { "" };
+    assert_eq!(lighter.ok(["run", "--rm", "it", "cat", "/host"]), expected);
+    assert!(!is_root || gateway.contains('.'), "{gateway}");
 }
 
 #[test]

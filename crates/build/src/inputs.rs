@@ -89,8 +89,8 @@ pub struct ImageInput {
 pub struct RunSettings {
     /// `--network`.
     pub network: RunNetwork,
-    /// `--add-host`: names and addresses. `host-gateway` has been resolved.
-    pub extra_hosts: Vec<(String, IpAddr)>,
+    /// `--add-host`: names and addresses; none for `host-gateway`, where the command reaches the host.
+    pub extra_hosts: Vec<(String, Option<IpAddr>)>,
     /// `--shm-size`; none for 64 MiB.
     pub shm_size_bytes: Option<u64>,
     /// `--ulimit`: name, soft, hard.

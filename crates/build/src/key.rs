@@ -121,7 +121,8 @@ fn run_parts(run: &Run, platform: &Platform, settings: &RunSettings) -> Vec<Part
         parts.push(setting("hostname", hostname.clone()));
     }
     for (name, address) in &settings.extra_hosts {
-        parts.push(setting(format!("host {name}"), address.to_string()));
+        let address = address.map_or_else(|| "host-gateway".to_owned(), |address| address.to_string());
+        parts.push(setting(format!("host {name}"), address));
     }
     if let Some(size_bytes) = settings.shm_size_bytes {
         parts.push(setting("shm-size", size_bytes.to_string()));

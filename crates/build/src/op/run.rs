@@ -1,5 +1,6 @@
 //! RUN: a command in a sandbox, on top of the layers below; what it changes is the new layer.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,6 +151,17 @@ struct Connected {
     reach: Reach,
 }
 
+impl Connected {
+    /// Where the command reaches this machine, if it does.
+    fn host_address(&self) -> Option<IpAddr> {
+        match (&self.spec, &self.held) {
+            (_, Some(StepNetwork::Bridged(lease))) => Some(lease.endpoint.gateway.into()),
+            (Network::Host, _) => Some(Ipv4Addr::LOCALHOST.into()),
+            _ => None,
+        }
+    }
+}
+
 fn network(site: &Site<'_>, run: &Run) -> Result<Connected, StepError> {
     let plain = |spec, reach| Connected { spec, held: None, reach };
     Ok(match site.inputs.run.network_of(run) {
@@ -196,10 +208,14 @@ fn spec(site: &Site<'_>, run: &Run, root: Root, user: User, accounts: &Accounts)
 fn etc(site: &Site<'_>, run: &Run, network: &Connected, beside: &Path) -> Result<Vec<Mount>, StepError> {
     let settings = &site.inputs.run;
     let hostname = settings.hostname.as_deref().unwrap_or(HOSTNAME);
+    let named = settings.extra_hosts.iter();
+    let extra_hosts: Vec<(String, IpAddr)> = named
+        .filter_map(|(name, address)| Some((name.clone(), address.or_else(|| network.host_address())?)))
+        .collect();
     let resolv = site.resolv_conf().for_container(&ResolvConf::default(), network.reach).render();
     let files = [
         ("resolv.conf", "/etc/resolv.conf", resolv),
-        ("hosts", "/etc/hosts", hosts_of_step(hostname, &settings.extra_hosts)),
+        ("hosts", "/etc/hosts", hosts_of_step(hostname, &extra_hosts)),
     ];
     let mut mounts = Vec::new();
     for (name, target, text) in files {

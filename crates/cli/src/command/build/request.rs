@@ -179,14 +179,17 @@ fn run_settings(args: &Build) -> Result<RunSettings, Failure> {
     })
 }
 
-fn host(text: &str) -> Result<(String, IpAddr), Failure> {
+fn host(text: &str) -> Result<(String, Option<IpAddr>), Failure> {
     let invalid = || Failure::new(format!("ERROR: invalid host {text}: it must be NAME:ADDRESS"));
     let (name, address) = text.split_once(['=', ':']).ok_or_else(invalid)?;
     if name.is_empty() {
         return Err(invalid());
     }
+    if address == "host-gateway" {
+        return Ok((name.to_owned(), None));
+    }
     let address = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
-    address.parse().map(|address| (name.to_owned(), address)).map_err(|_| invalid())
+    address.parse().map(|address| (name.to_owned(), Some(address))).map_err(|_| invalid())
 }
 
 /// Of each, `NAME=VALUE`, or the caller's variable of that name.
@@ -262,9 +265,17 @@ fn annotations(texts: &[String]) -> Result<Vec<(String, String)>, Failure> {
             .split_once('=')
             .ok_or_else(|| Failure::new(format!("ERROR: invalid annotation {text:?}, expected key=value")))?;
         let (levels, key) = match key.split_once(':') {
-            Some((levels, key)) if levels.split(',').all(|level| LEVELS.contains(&level)) => (levels, key),
-            _ => ("manifest", key),
+            Some((levels, key)) => (levels, key),
+            None => ("manifest", key),
         };
+        if let Some(unknown) = levels.split(',').find(|level| !LEVELS.contains(level)) {
+            let known = LEVELS.join(", ");
+            let why =
+                if unknown.ends_with(']') { "; a build has one platform, which needs no name" } else { "" };
+            return Err(Failure::new(format!(
+                "ERROR: unknown annotation type {unknown:?}: it is {known}{why}"
+            )));
+        }
         annotations.extend(levels.split(',').map(|level| (format!("{level}:{key}"), content.to_owned())));
     }
     Ok(annotations)
@@ -302,12 +313,15 @@ mod tests {
     #[test]
     fn hosts() {
         let check = |text: &str, expected: Option<(&str, &str)>| {
-            let read = host(text).ok().map(|(name, address)| (name, address.to_string()));
+            let shown =
+                |address: Option<IpAddr>| address.map_or("gateway".to_owned(), |address| address.to_string());
+            let read = host(text).ok().map(|(name, address)| (name, shown(address)));
             assert_eq!(read, expected.map(|(name, address)| (name.to_owned(), address.to_owned())), "{text}");
         };
         check("db.test:10.1.2.3", Some(("db.test", "10.1.2.3")));
         check("db=::1", Some(("db", "::1")));
         check("db:[::1]", Some(("db", "::1")));
+        check("db=host-gateway", Some(("db", "gateway")));
         check("db", None);
         check(":1.2.3.4", None);
         check("db:x", None);
@@ -321,7 +335,8 @@ mod tests {
         };
         assert_eq!(read("a=b"), owned(&[("manifest:a", "b")]));
         assert_eq!(read("index,manifest:a=b=c"), owned(&[("index:a", "b=c"), ("manifest:a", "b=c")]));
-        assert_eq!(read("x:a=b"), owned(&[("manifest:x:a", "b")]));
+        assert_eq!(read("manifest:x:a=b"), owned(&[("manifest:x:a", "b")]));
+        assert_eq!(read("x:a=b"), None);
         assert_eq!(read("a"), None);
     }
 
