@@ -1,6 +1,7 @@
 //! Compressed streams: told apart by their first bytes, read whatever they are, written as gzip or zstd.
 
 mod blocks;
+mod deflate;
 mod encoder;
 mod members;
 
