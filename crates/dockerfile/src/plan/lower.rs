@@ -46,7 +46,7 @@ pub fn lower(file: &File, request: &Request, bases: &Bases) -> Lowered {
         return Lowered::NeedsBases(reach.needs);
     }
     let inputs = Inputs { request, bases, globals: &globals, build_args: &build_args, escape: file.escape() };
-    let mut stages = Stages::new(&graph, inputs, checks);
+    let mut stages = Stages::new(&graph, inputs, checks, target);
     for index in (0..graph.nodes.len()).filter(|&index| reach.stages[index] || request.all_stages) {
         stages.dispatch(index);
     }

@@ -71,6 +71,15 @@ pub(super) struct Local {
     pub(super) healthcheck: Option<Span>,
 }
 
+/// A stage that was carried out.
+#[derive(Clone)]
+struct Done {
+    root: Root,
+    outline: Outline,
+    /// What is true at its end, until the last that wants it has it: in a long chain of stages all would be much.
+    state: Option<State>,
+}
+
 /// All stages so far.
 pub(super) struct Stages<'a> {
     pub(super) graph: &'a Graph<'a>,
@@ -79,7 +88,9 @@ pub(super) struct Stages<'a> {
     pub(super) checks: Checks,
     pub(super) faults: Vec<Diagnostic>,
     pub(super) steps: Vec<Step>,
-    states: Vec<Option<State>>,
+    done: Vec<Option<Done>>,
+    /// How many that are to come, the end included, want the state of each stage.
+    wanted: Vec<usize>,
     images: std::collections::HashMap<ImageSource, StepId>,
 }
 
@@ -116,7 +127,14 @@ impl Scene<'_> {
 }
 
 impl<'a> Stages<'a> {
-    pub(super) fn new(graph: &'a Graph<'a>, inputs: Inputs<'a>, checks: Checks) -> Self {
+    pub(super) fn new(graph: &'a Graph<'a>, inputs: Inputs<'a>, checks: Checks, target: usize) -> Self {
+        let mut wanted = vec![0; graph.nodes.len()];
+        wanted[target] += 1;
+        for node in &graph.nodes {
+            if let Ground::Stage(index) = &node.ground {
+                wanted[*index] += 1;
+            }
+        }
         Self {
             graph,
             inputs,
@@ -124,7 +142,8 @@ impl<'a> Stages<'a> {
             checks,
             faults: Vec::new(),
             steps: Vec::new(),
-            states: vec![None; graph.nodes.len()],
+            done: vec![None; graph.nodes.len()],
+            wanted,
             images: std::collections::HashMap::new(),
         }
     }
@@ -150,14 +169,15 @@ impl<'a> Stages<'a> {
                 self.instruction(&mut scene);
             }
         }
-        self.states[index] = Some(state);
+        let (root, outline) = (state.root.clone(), state.outline.clone());
+        self.done[index] = Some(Done { root, outline, state: Some(state) });
     }
 
     pub(super) fn finish(mut self, target: usize) -> Finished {
-        let mut state = self.states[target].take().unwrap_or_else(|| self.empty(None));
+        let mut state = self.take_over(target).unwrap_or_else(|| self.empty(None));
         self.materialise(&mut state);
         let mut outline = state.outline.clone();
-        for (index, other) in self.states.iter().enumerate() {
+        for (index, other) in self.done.iter().enumerate() {
             if let Some(other) = other
                 && index != target
             {
@@ -176,12 +196,19 @@ impl<'a> Stages<'a> {
         Finished { state, steps: self.steps, checks: self.checks, faults: self.faults, outline }
     }
 
+    /// The state at the end of a stage.
+    fn take_over(&mut self, index: usize) -> Option<State> {
+        self.wanted[index] = self.wanted[index].saturating_sub(1);
+        let state = &mut self.done[index].as_mut()?.state;
+        if self.wanted[index] == 0 { state.take() } else { state.clone() }
+    }
+
     /// The state at a stage's FROM.
     fn begin(&mut self, node: &Node<'_>, local: &mut Local) -> State {
         match &node.ground {
             Ground::Empty | Ground::Faulty => self.empty(None),
             Ground::Stage(index) => {
-                let mut state = self.states[*index].clone().unwrap_or_else(|| self.empty(None));
+                let mut state = self.take_over(*index).unwrap_or_else(|| self.empty(None));
                 state.config.config.on_build.clear();
                 state
             }
@@ -361,9 +388,7 @@ impl<'a> Stages<'a> {
     pub(super) fn files(&mut self, place: Place, unnamed: Files) -> Files {
         match place {
             Place::Unnamed => unnamed,
-            Place::Stage(stage) => {
-                self.states[stage].as_ref().map_or(Files::Empty, |state| state.root.files())
-            }
+            Place::Stage(stage) => self.done[stage].as_ref().map_or(Files::Empty, |done| done.root.files()),
             Place::Outside(outside) => match &self.graph.outsides[outside] {
                 Ok(Outside::Image(need, context)) => {
                     let step = self.image_step(&need.key(), context.as_deref(), None);
