@@ -158,7 +158,7 @@ fn same_files(
     work: &Work<'_>,
 ) -> Result<bool, StepError> {
     let Some(old) = view_of(site, old) else { return Ok(false) };
-    let new = View::open(&site.paths(new, work)?)?;
+    let new = site.view(new, work)?;
     match &step.op {
         Op::Copy(copy) => {
             let new = trees::of_stage(&new, copy)?;

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use lighter_dockerfile::plan::{Files, Op, Run};
 use lighter_image::DiffId;
-use lighter_layer::Timestamp;
+use lighter_layer::{OpenLayer, Timestamp, View};
 use lighter_sandbox::cgroup::{self, Cgroup};
 use lighter_sandbox::network::resolver::ResolvConf;
 use lighter_sandbox::network::{Bridge, BridgeSpec, Lease, NetNs, Pasta, PastaError, Pool};
@@ -39,6 +39,8 @@ pub(crate) struct Site<'a> {
     pub(crate) terminal: Mutex<()>,
     fetched: Mutex<BTreeSet<DiffId>>,
     dirs: Mutex<HashMap<LayerId, Vec<PathBuf>>>,
+    /// The layers that the last view is of.
+    open: Mutex<HashMap<PathBuf, OpenLayer>>,
     numbers: AtomicU64,
     /// What has been found out about the content of layers.
     pub(crate) contents: Contents,
@@ -67,6 +69,7 @@ impl<'a> Site<'a> {
             terminal: Mutex::default(),
             fetched: Mutex::default(),
             dirs: Mutex::default(),
+            open: Mutex::default(),
             numbers: AtomicU64::new(0),
             contents: Contents::default(),
             listings: Listings::default(),
@@ -149,6 +152,21 @@ impl<'a> Site<'a> {
             paths.extend(self.dirs(&id.ok_or_else(gone)?)?);
         }
         Ok(paths)
+    }
+
+    /// What a stack's layers show. Those that the view before has open, too, are not opened again: each step of a long chain
+    /// looks at all below it.
+    pub(crate) fn view(&self, snapshot: &Snapshot, work: &Work<'_>) -> Result<View, StepError> {
+        let paths = self.paths(snapshot, work)?;
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *open);
+        let mut layers = Vec::with_capacity(paths.len());
+        for path in paths {
+            let layer = before.remove(&path).map_or_else(|| OpenLayer::open(&path), Ok)?;
+            open.insert(path, layer.clone());
+            layers.push(layer);
+        }
+        Ok(View::of_layers(layers))
     }
 
     /// The directories of a layer, which are the same for ever. Each step of a long chain asks for all below it.

@@ -34,7 +34,7 @@ pub use policy::{Marks, Ownership, Policy};
 pub use scan::{Fact, Listing, ScanError, ScanOptions, scan};
 pub use stream::ReadAhead;
 pub use tree_digest::{DigestOptions, tree_digest};
-pub use view::{View, ViewError};
+pub use view::{OpenLayer, View, ViewError};
 
 mod place;
 pub mod writer;

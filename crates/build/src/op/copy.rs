@@ -12,7 +12,7 @@ use lighter_image::ImagePath;
 use lighter_layer::compress::Decoder;
 use lighter_layer::{
     Copied, CopyOptions, Destination, Earlier, ExtractOptions, Filter, Inventory, LayerWriter, Metadata,
-    ModeChange, NewFolders, Packed, Timestamp, View, WriteError, copy, copy_over, extract_archive,
+    ModeChange, NewFolders, OpenLayer, Packed, Timestamp, View, WriteError, copy, copy_over, extract_archive,
     is_archive,
 };
 use lighter_store::Scratch;
@@ -44,8 +44,7 @@ pub(crate) fn copy_files(
     work: &Work<'_>,
 ) -> Result<Option<Packed>, StepError> {
     let names = copy.chown.as_deref().is_some_and(has_names);
-    let parent =
-        if copy.link && !names { View::empty() } else { View::open(&site.paths(below.parent, work)?)? };
+    let parent = if copy.link && !names { View::empty() } else { site.view(below.parent, work)? };
     let owner = owner(copy, &parent, names)?;
     let base = if copy.link { View::empty() } else { parent };
     let writer = LayerWriter::open(&scratch.fs(), base, site.timestamp())?;
@@ -78,12 +77,11 @@ pub(crate) fn copy_difference(
     work: &Work<'_>,
 ) -> Result<bool, StepError> {
     let names = copy.chown.as_deref().is_some_and(has_names);
-    let under = if copy.link && !names { Vec::new() } else { site.paths(below.parent, work)? };
-    let owner = owner(copy, &View::open(&under)?, names)?;
-    let mut stack = if copy.link { Vec::new() } else { under };
-    let parent = View::open(&stack)?;
-    stack.push(layer.to_owned());
-    let writer = LayerWriter::open(&scratch.fs(), View::open(&stack)?, site.timestamp())?;
+    let under = if copy.link && !names { View::empty() } else { site.view(below.parent, work)? };
+    let owner = owner(copy, &under, names)?;
+    let parent = if copy.link { View::empty() } else { under };
+    let base = parent.with_layer(OpenLayer::open(layer)?);
+    let writer = LayerWriter::open(&scratch.fs(), base, site.timestamp())?;
     let job = Job::new(site, copy, below, &writer, owner, work)?;
     let earlier = Earlier { parent: &parent, layer: &View::open(&[layer])?, inventory };
     let is_done = job.difference(earlier)?;
@@ -108,7 +106,7 @@ pub(crate) fn make_workdir(
     scratch: &Scratch,
     work: &Work<'_>,
 ) -> Result<(), StepError> {
-    let parent = View::open(&site.paths(below.parent, work)?)?;
+    let parent = site.view(below.parent, work)?;
     let path = ImagePath::new(&workdir.path);
     let found = parent.lookup(&parent.canonical(&path)?)?;
     let accounts = if has_names(&workdir.owner) { accounts(&parent)? } else { Accounts::default() };
@@ -141,7 +139,7 @@ pub(crate) fn source_tree<'a>(
         return Ok((View::empty(), None));
     }
     match &copy.from {
-        Files::Step(id) => Ok((View::open(&site.paths(below.snapshot(*id), work)?)?, None)),
+        Files::Step(id) => Ok((site.view(below.snapshot(*id), work)?, None)),
         Files::Empty => Ok((View::empty(), None)),
         Files::Context | Files::NamedContext(_) => {
             let context = site.context(&copy.from)?;

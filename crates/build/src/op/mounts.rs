@@ -263,7 +263,7 @@ fn fill(
 ) -> Result<(u32, u32, u32), StepError> {
     let path = ImagePath::new(source);
     let (view, context) = match from {
-        Files::Step(id) => (View::open(&site.paths(below.snapshot(*id), work)?)?, None),
+        Files::Step(id) => (site.view(below.snapshot(*id), work)?, None),
         Files::Context | Files::NamedContext(_) => {
             let context = site.context(from)?;
             (View::open_directory(&context.root)?, Some(context))

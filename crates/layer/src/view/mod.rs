@@ -100,13 +100,39 @@ impl ViewError {
 #[derive(Clone)]
 pub struct View {
     /// Top first, unlike everywhere outside.
-    layers: Arc<[Layer]>,
+    layers: Arc<[OpenLayer]>,
     rules: Rules,
 }
 
-#[derive(Clone)]
-struct Layer {
+/// A layer directory that is open, for one view after the other.
+///
+/// A clone is cheap: it shares the open directory.
+#[derive(Debug, Clone)]
+pub struct OpenLayer {
     root: Arc<OwnedFd>,
+    /// Whether its top directory hides all below.
+    is_opaque: bool,
+}
+
+impl OpenLayer {
+    /// Opens a layer directory.
+    ///
+    /// # Errors
+    /// [`ViewError::Layer`] for a directory that is not there.
+    pub fn open(path: &Path) -> Result<Self, ViewError> {
+        Self::open_as(path, Policy::of_process())
+    }
+
+    fn open_as(path: &Path, policy: Policy) -> Result<Self, ViewError> {
+        let root =
+            dirfd::open_root(path).map_err(|source| ViewError::Layer { path: path.to_owned(), source })?;
+        Ok(Self::new(Arc::new(root), policy))
+    }
+
+    fn new(root: Arc<OwnedFd>, policy: Policy) -> Self {
+        let is_opaque = dirfd::has_xattr(&root, policy.marks.opaque(), b"y");
+        Self { root, is_opaque }
+    }
 }
 
 /// What in a directory means something else than it seems.
@@ -132,20 +158,18 @@ impl View {
     /// # Errors
     /// [`ViewError::Layer`] for a directory that is not there.
     pub fn open_as<P: AsRef<Path>>(layers: &[P], policy: Policy) -> Result<Self, ViewError> {
-        let mut open = Vec::with_capacity(layers.len());
-        for path in layers.iter().rev().map(AsRef::as_ref) {
-            let root = dirfd::open_root(path)
-                .map_err(|source| ViewError::Layer { path: path.to_owned(), source })?;
-            open.push(Layer { root: Arc::new(root) });
-        }
-        Ok(Self::stacked(open, policy))
+        let open = layers.iter().map(|path| OpenLayer::open_as(path.as_ref(), policy));
+        Ok(Self::stacked(open.collect::<Result<_, _>>()?, policy))
     }
 
-    fn stacked(mut layers: Vec<Layer>, policy: Policy) -> Self {
-        let opaque = |layer: &Layer| dirfd::has_xattr(&layer.root, policy.marks.opaque(), b"y");
-        if layers.len() > 1
-            && let Some(last) = layers.iter().position(opaque)
-        {
+    /// A view of layers that are open already, bottom first.
+    pub fn of_layers(layers: Vec<OpenLayer>) -> Self {
+        Self::stacked(layers, Policy::of_process())
+    }
+
+    fn stacked(mut layers: Vec<OpenLayer>, policy: Policy) -> Self {
+        layers.reverse();
+        if let Some(last) = layers.iter().position(|layer| layer.is_opaque) {
             layers.truncate(last + 1);
         }
         Self { layers: layers.into(), rules: Rules::of(policy) }
@@ -158,7 +182,7 @@ impl View {
 
     /// A view of a plain directory: nothing in it is taken as a mark of overlayfs.
     pub fn of_directory(directory: OwnedFd) -> Self {
-        let layer = Layer { root: Arc::new(directory) };
+        let layer = OpenLayer { root: Arc::new(directory), is_opaque: false };
         Self { layers: Arc::new([layer]), rules: Rules { marks: None, recorded: false } }
     }
 
@@ -182,10 +206,15 @@ impl View {
     /// This view with one more layer directory on top.
     #[must_use]
     pub(crate) fn with_top(&self, root: Arc<OwnedFd>, policy: Policy) -> Self {
-        let opaque = dirfd::has_xattr(&root, policy.marks.opaque(), b"y");
-        let below = if opaque { &[] } else { &*self.layers };
-        let layers = std::iter::once(Layer { root }).chain(below.iter().cloned()).collect();
-        Self { layers, rules: Rules::of(policy) }
+        Self { rules: Rules::of(policy), ..self.with_layer(OpenLayer::new(root, policy)) }
+    }
+
+    /// This view with one more layer on top, which is open already.
+    #[must_use]
+    pub fn with_layer(&self, top: OpenLayer) -> Self {
+        let below = if top.is_opaque { &[] } else { &*self.layers };
+        let layers = std::iter::once(top).chain(below.iter().cloned()).collect();
+        Self { layers, rules: self.rules }
     }
 
     /// Says what is at a path; links in the middle are followed, the last part is not.
@@ -200,7 +229,7 @@ impl View {
     }
 
     /// The kernel resolves links as well as we do where there is but one layer.
-    fn lookup_in_one(&self, layer: &Layer, path: &ImagePath) -> Result<Option<Entry>, ViewError> {
+    fn lookup_in_one(&self, layer: &OpenLayer, path: &ImagePath) -> Result<Option<Entry>, ViewError> {
         match dirfd::open_in_root(&layer.root, path.relative(), OFlags::PATH | OFlags::NOFOLLOW) {
             Ok(fd) if self.rules.recorded => {
                 drop(fd);
