@@ -282,7 +282,7 @@ pub(crate) fn files_of_copy(site: &Site<'_>, copy: &Copy) -> Result<Option<FileL
                 Verdict::Skip
             };
             if verdict == Verdict::Keep && is_below(fact.path, base) {
-                files.push(fact.path, |value| put_value(value, fact, with_mode));
+                files.push(fact.path, |value| put_value(value, &fact, with_mode));
             }
             verdict
         });
@@ -292,8 +292,8 @@ pub(crate) fn files_of_copy(site: &Site<'_>, copy: &Copy) -> Result<Option<FileL
 }
 
 /// A file as it is shown: kind, mode, and what is in it.
-fn put_value(value: &mut String, fact: Fact<'_>, with_mode: bool) {
-    let entry = fact.entry;
+fn put_value(value: &mut String, fact: &Fact<'_>, with_mode: bool) {
+    let entry = &fact.entry;
     // writing to a string does not fail
     let _ = write!(value, "{}", entry.kind);
     if with_mode && entry.kind != Kind::Link {

@@ -81,8 +81,16 @@ pub(super) enum Difference<'a> {
 }
 
 impl<'a> Collector<'a> {
-    pub(crate) fn new(top: Timestamp, options: CopyOptions<'a>) -> Self {
-        let mut bytes = MAGIC.to_vec();
+    /// The most that an entry takes.
+    pub(crate) const fn room(path: &[u8], target: &[u8]) -> usize {
+        let content = if target.is_empty() { size_of::<Digest>() } else { target.len() };
+        8 + path.len() + FIXED + content
+    }
+
+    /// Starts one with room for so many bytes.
+    pub(crate) fn new(top: Timestamp, options: CopyOptions<'a>, room: usize) -> Self {
+        let mut bytes = Vec::with_capacity(HEAD + room);
+        bytes.extend_from_slice(MAGIC);
         put_time(&mut bytes, options.mtime.unwrap_or(top));
         let inventory = Inventory { bytes, copied: Copied { folders: 1, ..Copied::default() } };
         Self { options, inventory, owed: Vec::new(), linked: HashSet::new(), is_plain: true }

@@ -8,12 +8,12 @@ use crate::dirfd;
 use crate::entry::Entry;
 
 /// What is known of an entry of a context.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Fact<'a> {
     /// Its path in the context, without a slash at the start.
     pub path: &'a [u8],
     /// What it is.
-    pub entry: &'a Entry,
+    pub entry: Entry,
     /// The digest of a file's content, if it was asked for.
     pub digest: Option<Digest>,
     /// Where a link points; empty for all else.
@@ -25,7 +25,12 @@ impl Listing {
     /// entered.
     pub fn for_each_fact(&self, mut visit: impl FnMut(Fact<'_>) -> Verdict) {
         self.visit(0..self.nodes.len(), &mut |path, node| {
-            visit(Fact { path, entry: &node.entry, digest: node.digest.get().copied(), target: &node.target })
+            visit(Fact {
+                path,
+                entry: node.entry(),
+                digest: node.digest.get().copied(),
+                target: node.target(),
+            })
         });
     }
 
@@ -34,17 +39,23 @@ impl Listing {
     pub fn inventory(&self, path: &ImagePath, options: &CopyOptions<'_>) -> Option<Inventory> {
         let range = self.range(path)?;
         let top = match self.find(path) {
-            Some(at) => self.nodes[at].entry.mtime,
+            Some(at) => self.nodes[at].mtime(),
             None => dirfd::stat_fd(&self.root).ok()?.mtime,
         };
-        let mut collector = Collector::new(top, *options);
+        // in one piece from the start, which may be some of the most that a build holds
+        let mut room = 0;
+        self.visit(range.clone(), &mut |path, node| {
+            room += Collector::room(path, node.target());
+            Verdict::Keep
+        });
+        let mut collector = Collector::new(top, *options, room);
         self.visit(range, &mut |path, node| {
-            let is_folder = node.entry.is_folder();
+            let is_folder = node.is_folder();
             let verdict = options.filter.map_or(Verdict::Keep, |filter| filter(path, is_folder));
             match verdict {
-                Verdict::Descend if is_folder => collector.way(path, &node.entry),
+                Verdict::Descend if is_folder => collector.way(path, &node.entry()),
                 Verdict::Keep => {
-                    collector.entry(path, &node.entry, node.digest.get().copied(), &node.target);
+                    collector.entry(path, &node.entry(), node.digest.get().copied(), node.target());
                 }
                 Verdict::Descend | Verdict::Skip => {}
             }

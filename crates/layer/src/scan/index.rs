@@ -15,7 +15,7 @@ use std::path::Path;
 use lighter_image::Digest;
 use rustix::fs::{Mode, OFlags};
 
-use crate::entry::{Entry, Kind, Timestamp};
+use crate::entry::{Entry, Inode, Kind, Timestamp};
 
 const MAGIC: &[u8; 8] = b"LTRSTAT1";
 const KEY: usize = 16;
@@ -27,6 +27,9 @@ const RECORD: usize = STAT + 1 + 32;
 const MAX_AGE: u8 = 16;
 /// How far the clock of a file system may lag behind ours: a tick, and some more.
 const LAG_NANOS: i128 = 20_000_000;
+
+/// A file and its digest, by its number among those that were seen.
+pub(super) type Seen<'a> = &'a dyn Fn(usize) -> Option<(Entry, Digest)>;
 
 /// The records of an index, as they are in the file.
 #[derive(Default)]
@@ -52,8 +55,8 @@ impl Index {
     }
 
     /// The records of files whose digests are known.
-    pub(super) fn of<'e>(known: impl Iterator<Item = (&'e Entry, Digest)>) -> Self {
-        let mut records: Vec<[u8; RECORD]> = known.map(|(entry, digest)| record_of(entry, digest)).collect();
+    pub(super) fn of(known: impl Iterator<Item = (Entry, Digest)>) -> Self {
+        let mut records: Vec<[u8; RECORD]> = known.map(|(entry, digest)| record_of(&entry, digest)).collect();
         records.sort_unstable_by_key(|record| key(record));
         Self { records: records.into_flattened() }
     }
@@ -96,36 +99,63 @@ impl Index {
         None
     }
 
-    /// Writes the index anew: what was seen, and what was known before and may be seen again.
-    pub(super) fn save<'e>(
+    /// Writes the index anew: what was seen, by number, and what was known before and may be seen again.
+    pub(super) fn save(
         &self,
         path: &Path,
-        seen: impl Iterator<Item = (&'e Entry, Digest)>,
+        (count, seen): (usize, Seen<'_>),
         now: Timestamp,
     ) -> io::Result<()> {
-        let settled = seen.filter(|(entry, _)| is_settled(entry, now));
-        let mut records: Vec<[u8; RECORD]> =
-            settled.map(|(entry, digest)| record_of(entry, digest)).collect();
-        records.sort_unstable_by_key(|record| key(record));
-        records.dedup_by(|later, first| later[..KEY] == first[..KEY]);
-        // Of two records of one inode the one just seen stays.
-        let seen = records.len();
-        for old in self.records.chunks_exact(RECORD).filter(|old| old[AGE] < MAX_AGE) {
-            if records[..seen].binary_search_by_key(&key(old), |record| key(record)).is_err() {
-                let mut record = [0; RECORD];
-                record.copy_from_slice(old);
-                record[AGE] += 1;
-                records.push(record);
+        let settled = |at: &usize| seen(*at).filter(|(entry, _)| is_settled(entry, now));
+        let mut order: Vec<(Inode, usize)> =
+            (0..count).filter_map(|at| Some((settled(&at)?.0.inode, at))).collect();
+        order.sort_unstable();
+        order.dedup_by_key(|(inode, _)| *inode);
+        replace(path, |file| {
+            let mut output = Summed { output: file, sum: libdeflater::Crc::new() };
+            output.write_all(MAGIC)?;
+            let mut old = self.records.chunks_exact(RECORD).filter(|old| old[AGE] < MAX_AGE).peekable();
+            for (inode, at) in order {
+                let inode = (inode.device, inode.number);
+                while let Some(record) = old.next_if(|old| key(old) < inode) {
+                    output.write_all(&older(record))?;
+                }
+                // of two records of one inode the one just seen stays
+                old.next_if(|old| key(old) == inode);
+                if let Some((entry, digest)) = seen(at) {
+                    output.write_all(&record_of(&entry, digest))?;
+                }
             }
-        }
-        if records.len() > seen {
-            records.sort_unstable_by_key(|record| key(record));
-        }
-        let records = records.into_flattened();
-        let mut sum = libdeflater::Crc::new();
-        sum.update(MAGIC);
-        sum.update(&records);
-        replace(path, &[MAGIC, &records, &sum.sum().to_le_bytes()])
+            old.try_for_each(|record| output.write_all(&older(record)))?;
+            let sum = output.sum.sum().to_le_bytes();
+            output.write_all(&sum)
+        })
+    }
+}
+
+/// A record one write later.
+fn older(record: &[u8]) -> [u8; RECORD] {
+    let mut older = [0; RECORD];
+    older.copy_from_slice(record);
+    older[AGE] += 1;
+    older
+}
+
+/// Sums up what goes by.
+struct Summed<W> {
+    output: W,
+    sum: libdeflater::Crc,
+}
+
+impl<W: io::Write> io::Write for Summed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.output.write(bytes)?;
+        self.sum.update(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
     }
 }
 
@@ -180,7 +210,10 @@ fn checksum(bytes: &[u8]) -> u32 {
 }
 
 /// Writes beside the file, then takes its place: whoever reads sees the old one or the new one.
-fn replace(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
+fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut io::BufWriter<std::fs::File>) -> io::Result<()>,
+) -> io::Result<()> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -197,8 +230,8 @@ fn replace(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
         opened => opened,
     };
     let written = opened
-        .map(std::fs::File::from)
-        .and_then(|mut file| pieces.iter().try_for_each(|piece| file.write_all(piece)))
+        .map(|file| io::BufWriter::with_capacity(1 << 16, std::fs::File::from(file)))
+        .and_then(|mut file| write(&mut file).and_then(|()| file.flush()))
         .and_then(|()| std::fs::rename(&beside, path));
     if written.is_err() {
         drop(std::fs::remove_file(&beside));

@@ -5,6 +5,7 @@
 
 mod facts;
 mod index;
+mod node;
 mod still;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use lighter_image::{Digest, ImagePath};
 
@@ -24,6 +25,7 @@ use crate::entry::{Entry, Kind, Timestamp};
 use crate::tree_digest::{Content, DigestOptions, Recorder, content_digest};
 pub use facts::Fact;
 use index::Index;
+use node::Node;
 
 /// Why a context could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,9 @@ pub enum ScanError {
     },
 }
 
+/// How many files are read for their digests between two looks at the list.
+const READ_AT_ONCE: usize = 8192;
+
 /// How a context is read.
 #[derive(Clone, Copy)]
 pub struct ScanOptions<'a> {
@@ -68,17 +73,6 @@ pub struct ScanOptions<'a> {
     pub now: Timestamp,
     /// How many threads read.
     pub threads: usize,
-}
-
-/// An entry of a context.
-pub(crate) struct Node {
-    name: Box<[u8]>,
-    entry: Entry,
-    /// Where a link points.
-    target: Box<[u8]>,
-    digest: OnceLock<Digest>,
-    /// The index after the last entry in it.
-    end: usize,
 }
 
 /// What a context holds: all entries that the filter kept, as they were at the time of the scan.
@@ -127,7 +121,7 @@ impl Listing {
     pub fn again(&self, filter: Option<Filter<'_>>) -> Result<Self, ScanError> {
         let fail = |source| ScanError::Read { path: ImagePath::root(), source };
         let root = self.root.try_clone().map_err(fail)?;
-        let known = self.nodes.iter().filter_map(|node| Some((&node.entry, *node.digest.get()?)));
+        let known = self.nodes.iter().filter_map(|node| Some((node.entry(), *node.digest.get()?)));
         let options = ScanOptions { filter, index: None, now: self.now, threads: self.threads };
         Self::walk(root, Index::of(known), &options)
     }
@@ -161,31 +155,31 @@ impl Listing {
     /// Goes through all entries in depth-first order: path without a slash at the start, and what it is.
     pub fn for_each(&self, mut visit: impl FnMut(&[u8], &Entry)) {
         self.visit(0..self.nodes.len(), &mut |path, node| {
-            visit(path, &node.entry);
+            visit(path, &node.entry());
             Verdict::Keep
         });
     }
 
     /// Says what is at a path, no links followed.
-    pub fn entry(&self, path: &ImagePath) -> Option<&Entry> {
-        self.find(path).map(|at| &self.nodes[at].entry)
+    pub fn entry(&self, path: &ImagePath) -> Option<Entry> {
+        self.find(path).map(|at| self.nodes[at].entry())
     }
 
     /// How many files are in the directory at a real path, and how much is in them.
     pub fn size(&self, path: &ImagePath) -> (u64, u64) {
         let nodes = &self.nodes[self.range(path).unwrap_or_default()];
-        let files = nodes.iter().filter(|node| node.entry.kind == Kind::File);
-        files.fold((0, 0), |(files, size), node| (files + 1, size + node.entry.size_bytes))
+        let files = nodes.iter().filter(|node| node.kind() == Kind::File);
+        files.fold((0, 0), |(files, size), node| (files + 1, size + node.size_bytes()))
     }
 
     /// Lists a directory, by its real path.
-    pub fn children(&self, path: &ImagePath) -> Vec<(&[u8], &Entry)> {
+    pub fn children(&self, path: &ImagePath) -> Vec<(&[u8], Entry)> {
         let Some(mut range) = self.range(path) else { return Vec::new() };
         let mut children = Vec::new();
         while range.start < range.end {
             let node = &self.nodes[range.start];
-            children.push((&*node.name, &node.entry));
-            range.start = node.end;
+            children.push((node.name(), node.entry()));
+            range.start = node.end();
         }
         children
     }
@@ -198,15 +192,15 @@ impl Listing {
         while let Some(name) = pending.pop() {
             let next = real.join(&name);
             match self.find(&next).map(|at| &self.nodes[at]) {
-                Some(node) if node.entry.kind == Kind::Link => {
+                Some(node) if node.kind() == Kind::Link => {
                     links += 1;
                     if links > 40 {
                         return None;
                     }
-                    if node.target.first() == Some(&b'/') {
+                    if node.target().first() == Some(&b'/') {
                         real = ImagePath::root();
                     }
-                    pending.extend(node.target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
+                    pending.extend(node.target().split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
                 }
                 _ => real = next,
             }
@@ -225,11 +219,11 @@ impl Listing {
         let options = DigestOptions { owner: false, xattrs: false, ..*options };
         let top = self.find(&real);
         if let Some(at) = top
-            && !self.nodes[at].entry.is_folder()
+            && !self.nodes[at].is_folder()
         {
             self.read(&[(at, real.relative().to_vec())])?;
             let mut recorder = Recorder::new(options);
-            recorder.entry(b"", &self.nodes[at].entry, &Vec::new(), &self.nodes[at].content());
+            recorder.entry(b"", &self.nodes[at].entry(), &Vec::new(), &self.nodes[at].content());
             return Ok(Some(recorder.finish()));
         }
         self.folder_digest(&real, top, options).map(Some)
@@ -243,20 +237,25 @@ impl Listing {
     ) -> Result<Digest, ScanError> {
         let range = self.range(real).unwrap_or_default();
         let mut recorder = Recorder::new(options);
-        let verdict = |path: &[u8], node: &Node| {
-            options.filter.map_or(Verdict::Keep, |f| f(path, node.entry.is_folder()))
-        };
-        let mut missing = Vec::new();
+        let verdict =
+            |path: &[u8], node: &Node| options.filter.map_or(Verdict::Keep, |f| f(path, node.is_folder()));
+        let (mut missing, mut done) = (Vec::new(), Ok(()));
         let base = range.start;
         self.visit_indexed(range.clone(), &mut |at, path, node| {
             let verdict = verdict(path, node);
-            if verdict == Verdict::Keep && node.entry.kind == Kind::File && node.digest.get().is_none() {
+            if verdict == Verdict::Keep && node.kind() == Kind::File && node.digest.get().is_none() {
                 missing.push((at, real.join(path).relative().to_vec()));
+                // not the paths of all files at once: there may be a million
+                if missing.len() == READ_AT_ONCE && done.is_ok() {
+                    done = self.read(&missing);
+                    missing.clear();
+                }
             }
-            verdict
+            if done.is_ok() { verdict } else { Verdict::Skip }
         });
+        done?;
         self.read(&missing)?;
-        let top = top.map_or_else(|| dirfd::stat_fd(&self.root), |at| Ok(self.nodes[at].entry.clone()));
+        let top = top.map_or_else(|| dirfd::stat_fd(&self.root), |at| Ok(self.nodes[at].entry()));
         let top = top.map_err(|source| ScanError::Read { path: real.clone(), source })?;
         recorder.top_folder(&top, &Vec::new());
         let mut open: Vec<(usize, Vec<u8>)> = Vec::new();
@@ -265,12 +264,12 @@ impl Listing {
                 let (_, left) = open.pop().expect("there is a last one");
                 recorder.leave(&left);
             }
-            let verdict = recorder.verdict(path, node.entry.is_folder());
-            if node.entry.is_folder() && verdict != Verdict::Skip {
-                recorder.folder(path, &node.entry, Vec::new(), verdict);
-                open.push((node.end, path.to_vec()));
+            let verdict = recorder.verdict(path, node.is_folder());
+            if node.is_folder() && verdict != Verdict::Skip {
+                recorder.folder(path, &node.entry(), Vec::new(), verdict);
+                open.push((node.end(), path.to_vec()));
             } else if verdict == Verdict::Keep {
-                recorder.entry(path, &node.entry, &Vec::new(), &node.content());
+                recorder.entry(path, &node.entry(), &Vec::new(), &node.content());
             }
             verdict
         });
@@ -307,8 +306,8 @@ impl Listing {
             return Ok(());
         }
         let file = hands.open(&self.root, path)?;
-        let digest = content_digest(&file, node.entry.size_bytes, &mut hands.buffer)?;
-        if !index::is_same(&dirfd::stat_fd(&file)?, &node.entry) {
+        let digest = content_digest(&file, node.size_bytes(), &mut hands.buffer)?;
+        if !index::is_same(&dirfd::stat_fd(&file)?, &node.entry()) {
             // It changes under our eyes: what was read holds for this build, but not for the next.
             self.unstable.lock().unwrap_or_else(PoisonError::into_inner).push(at);
         }
@@ -327,13 +326,14 @@ impl Listing {
             return Ok(());
         }
         let unstable = self.unstable.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = self.nodes.iter().enumerate().filter_map(|(at, node)| {
-            let digest = node.digest.get()?;
-            (!unstable.contains(&at)).then_some((&node.entry, *digest))
-        });
+        let known = |at: usize| {
+            let node = self.nodes.get(at)?;
+            let digest = node.digest.get().filter(|_| !unstable.contains(&at))?;
+            Some((node.entry(), *digest))
+        };
         // what others found out meanwhile stays known
         Index::load(path)
-            .save(path, known, self.now)
+            .save(path, (self.nodes.len(), &known), self.now)
             .map_err(|source| ScanError::Index { path: path.clone(), source })
     }
 
@@ -343,7 +343,7 @@ impl Listing {
             return Some(0..self.nodes.len());
         }
         let at = self.find(path)?;
-        Some(at + 1..self.nodes[at].end)
+        Some(at + 1..self.nodes[at].end())
     }
 
     fn find(&self, path: &ImagePath) -> Option<usize> {
@@ -355,13 +355,13 @@ impl Listing {
                     return None;
                 }
                 let node = &self.nodes[range.start];
-                if *node.name == *name {
+                if node.name() == name {
                     break range.start;
                 }
-                range.start = node.end;
+                range.start = node.end();
             };
             found = Some(at);
-            range = at + 1..self.nodes[at].end;
+            range = at + 1..self.nodes[at].end();
         }
         found
     }
@@ -392,14 +392,14 @@ impl Listing {
             if length > 0 {
                 path.push(b'/');
             }
-            path.extend_from_slice(&node.name);
+            path.extend_from_slice(node.name());
             let verdict = visit(at, &path, node);
-            if node.entry.is_folder() && verdict != Verdict::Skip && node.end > at + 1 {
-                open.push((node.end, length));
+            if node.is_folder() && verdict != Verdict::Skip && node.end() > at + 1 {
+                open.push((node.end(), length));
                 at += 1;
             } else {
                 path.truncate(length);
-                at = node.end;
+                at = node.end();
             }
         }
     }
@@ -431,9 +431,9 @@ impl Hands {
 impl Node {
     /// What is hashed of it besides its metadata; a file must have been read.
     fn content(&self) -> Content {
-        match (self.entry.kind, self.digest.get()) {
+        match (self.kind(), self.digest.get()) {
             (Kind::File, Some(digest)) => Content::File(*digest),
-            (Kind::Link, _) => Content::Link(self.target.to_vec()),
+            (Kind::Link, _) => Content::Link(self.target().to_vec()),
             _ => Content::None,
         }
     }

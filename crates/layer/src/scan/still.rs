@@ -57,7 +57,7 @@ fn inner(
         Verdict::Descend => is_folder,
         Verdict::Skip => false,
     };
-    let was_kept = |node: &Node| keeps(&level.path_of(&node.name), node.entry.is_folder());
+    let was_kept = |node: &Node| keeps(&level.path_of(node.name()), node.is_folder());
     let mut names = dirfd::names(&level.folder).map_err(|error| failed(&level.path, error))?;
     names.sort_unstable();
     let (mut inner, mut at, end) = (Vec::new(), level.nodes.start, level.nodes.end);
@@ -66,26 +66,26 @@ fn inner(
         let found = dirfd::stat(&level.folder, &name).map_err(|error| failed(&path, error))?;
         let Some(entry) = found.filter(|entry| keeps(&path, entry.is_folder())) else { continue };
         // what lay in between must be none of the filter's
-        while at < end && *nodes[at].name < *name {
+        while at < end && nodes[at].name() < &*name {
             if was_kept(&nodes[at]) {
                 return Ok(None);
             }
-            at = nodes[at].end;
+            at = nodes[at].end();
         }
-        let Some(node) = nodes[..end].get(at).filter(|node| *node.name == *name) else { return Ok(None) };
+        let Some(node) = nodes[..end].get(at).filter(|node| node.name() == name) else { return Ok(None) };
         if !level.is_same(&entry, node, &path)? {
             return Ok(None);
         }
         if entry.is_folder() {
-            inner.push(Inner { parent: Arc::clone(level), name, path, nodes: at + 1..node.end });
+            inner.push(Inner { parent: Arc::clone(level), name, path, nodes: at + 1..node.end() });
         }
-        at = node.end;
+        at = node.end();
     }
     while at < end {
         if was_kept(&nodes[at]) {
             return Ok(None);
         }
-        at = nodes[at].end;
+        at = nodes[at].end();
     }
     Ok(Some(inner))
 }
@@ -96,15 +96,16 @@ impl Level {
     }
 
     fn is_same(&self, now: &Entry, before: &Node, path: &[u8]) -> Result<bool, ScanError> {
-        let is_same = now.kind == before.entry.kind && now.mode_bits == before.entry.mode_bits;
+        let known = before.entry();
+        let is_same = now.kind == known.kind && now.mode_bits == known.mode_bits;
         Ok(is_same
             && match now.kind {
-                Kind::File => index::is_same(now, &before.entry),
+                Kind::File => index::is_same(now, &known),
                 Kind::Link => {
-                    let target = dirfd::read_link(&self.folder, &before.name);
-                    *target.map_err(|error| failed(path, error))? == *before.target
+                    let target = dirfd::read_link(&self.folder, before.name());
+                    *target.map_err(|error| failed(path, error))? == *before.target()
                 }
-                Kind::CharDevice | Kind::BlockDevice => now.device == before.entry.device,
+                Kind::CharDevice | Kind::BlockDevice => now.device == known.device,
                 Kind::Folder | Kind::Fifo | Kind::Socket => true,
             })
     }

@@ -80,10 +80,10 @@ impl Folders {
     /// Directories that count only for their content are left out where they are empty.
     fn add(&mut self, number: usize, nodes: &mut Vec<Node>) {
         let mut read = std::mem::take(&mut self.0[number]);
-        read.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        read.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         for node in read {
-            let (at, mark) = (nodes.len(), node.end);
-            let is_folder = node.entry.is_folder();
+            let (at, mark) = (nodes.len(), node.end());
+            let is_folder = node.is_folder();
             nodes.push(node);
             if is_folder {
                 self.add(mark >> 1, nodes);
@@ -92,7 +92,8 @@ impl Folders {
                     continue;
                 }
             }
-            nodes[at].end = nodes.len();
+            let end = nodes.len();
+            nodes[at].set_end(end);
         }
     }
 }
@@ -195,8 +196,10 @@ impl Walk<'_> {
                 Kind::File => self.index.find(&entry, &mut near).map_or_else(OnceLock::new, OnceLock::from),
                 _ => OnceLock::new(),
             };
-            let end = mark(0, verdict == Verdict::Descend);
-            walked.push(Node { name: name.into(), entry, target: target.into(), digest, end });
+            let node = Node::new(&name, &entry, &target, digest);
+            let mut node = node.ok_or_else(|| failed(&child, rustix::io::Errno::NAMETOOLONG))?;
+            node.set_end(mark(0, verdict == Verdict::Descend));
+            walked.push(node);
         }
         self.put(number, folder, walked, path);
         Ok(())
@@ -206,16 +209,16 @@ impl Walk<'_> {
     fn put(&self, number: usize, folder: &Arc<OwnedFd>, mut walked: Vec<Node>, path: &[u8]) {
         let mut state = self.lock();
         let before = state.tasks.len();
-        for node in walked.iter_mut().filter(|node| node.entry.is_folder()) {
+        for node in walked.iter_mut().filter(|node| node.is_folder()) {
             let number = state.folders.len();
-            node.end |= mark(number, false);
+            node.set_end(node.end() | mark(number, false));
             state.folders.push(Vec::new());
             let mut below = path.to_vec();
             if !below.is_empty() {
                 below.push(b'/');
             }
-            below.extend_from_slice(&node.name);
-            let (parent, name) = (Arc::clone(folder), node.name.to_vec());
+            below.extend_from_slice(node.name());
+            let (parent, name) = (Arc::clone(folder), node.name().to_vec());
             state.tasks.push(Task::Open { number, parent, name, path: below });
         }
         if state.tasks.len() > before {
