@@ -134,7 +134,7 @@ impl Listing {
     pub fn is_still(&self, filter: Option<Filter<'_>>) -> Result<bool, ScanError> {
         let fail = |source| ScanError::Read { path: ImagePath::root(), source };
         let root = self.root.try_clone().map_err(fail)?;
-        still::is_still(&self.nodes, root, filter)
+        still::is_still(&self.nodes, root, filter, self.threads)
     }
 
     /// How many entries there are.

@@ -27,10 +27,38 @@ struct Inner {
     nodes: Range<usize>,
 }
 
+/// With fewer entries than this, another thread is not worth while.
+const WORTH_A_THREAD: usize = 2048;
+
 /// Looks at every entry once more.
-pub(super) fn is_still(nodes: &[Node], root: OwnedFd, filter: Option<Filter<'_>>) -> Result<bool, ScanError> {
+pub(super) fn is_still(
+    nodes: &[Node],
+    root: OwnedFd,
+    filter: Option<Filter<'_>>,
+    threads: usize,
+) -> Result<bool, ScanError> {
     let top = Arc::new(Level { folder: root, path: Vec::new(), nodes: 0..nodes.len() });
-    let Some(mut ahead) = inner(&top, nodes, filter)? else { return Ok(false) };
+    let Some(ahead) = inner(&top, nodes, filter)? else { return Ok(false) };
+    let threads = threads.min(nodes.len() / WORTH_A_THREAD + 1).max(1);
+    let mut shares: Vec<Vec<Inner>> = (0..threads).map(|_| Vec::new()).collect();
+    for (at, inner) in ahead.into_iter().enumerate() {
+        shares[at % threads].push(inner);
+    }
+    std::thread::scope(|scope| {
+        let mine = shares.pop().unwrap_or_default();
+        let others: Vec<_> =
+            shares.into_iter().map(|share| scope.spawn(move || are_still(share, nodes, filter))).collect();
+        let mut is_still = are_still(mine, nodes, filter)?;
+        for other in others {
+            // where a thread has not come to an end, nothing is known
+            is_still &= other.join().unwrap_or(Ok(false))?;
+        }
+        Ok(is_still)
+    })
+}
+
+/// Looks at directories and all that is in them.
+fn are_still(mut ahead: Vec<Inner>, nodes: &[Node], filter: Option<Filter<'_>>) -> Result<bool, ScanError> {
     while let Some(Inner { parent, name, path, nodes: range }) = ahead.pop() {
         let folder = match dirfd::open_folder(&parent.folder, &name) {
             Ok(folder) => folder,

@@ -133,3 +133,19 @@ fn a_second_look_reads_what_was_touched() {
     std::fs::write(dir.path().join("new"), "").unwrap();
     assert_ne!(digest(&first.again(None).unwrap()).0, before.0);
 }
+
+#[test]
+fn a_change_of_one_file_of_many_is_seen_by_whichever_thread_looks() {
+    let tree: Vec<String> = (0..4200).map(|at| format!("d{}/s/f{at}=", at % 3)).collect();
+    let dir = layer(&tree.iter().map(String::as_str).collect::<Vec<_>>());
+    let index = dir.path().with_extension("index");
+    for threads in [1, 2, 5] {
+        let listing = scan(dir.path(), &ScanOptions { threads, ..options(&index, None) }).unwrap();
+        assert!(listing.is_still(None).unwrap());
+        for file in ["d0/s/f0", "d1/s/f1", "d2/s/f2"] {
+            let listing = scan(dir.path(), &ScanOptions { threads, ..options(&index, None) }).unwrap();
+            std::fs::write(dir.path().join(file), format!("{threads} {file}")).unwrap();
+            assert!(!listing.is_still(None).unwrap(), "{threads} {file}");
+        }
+    }
+}
