@@ -60,6 +60,46 @@ fn an_image_is_mounted() {
 }
 
 #[test]
+fn a_link_gives_names_and_variables() {
+    let lighter = Lighter::with_busybox();
+    lighter.ok(words("run -d --name db1 -e FOO=bar --expose 5432 --expose 53/udp busybox sleep 100"));
+    lighter.ok(words("run -d --name web --link db1:the-db -e THE_DB_ENV_FOO=own busybox sleep 100"));
+    let env = lighter.ok(["exec", "web", "env"]);
+    let address = lighter
+        .ok(["inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "db1"])
+        .trim()
+        .to_owned();
+    for line in [
+        format!("THE_DB_PORT=tcp://{address}:5432"),
+        format!("THE_DB_PORT_5432_TCP=tcp://{address}:5432"),
+        format!("THE_DB_PORT_5432_TCP_ADDR={address}"),
+        "THE_DB_PORT_5432_TCP_PORT=5432".to_owned(),
+        "THE_DB_PORT_53_UDP_PROTO=udp".to_owned(),
+        "THE_DB_NAME=/web/the-db".to_owned(),
+        "THE_DB_ENV_FOO=own".to_owned(),
+    ] {
+        assert_eq!(env.lines().filter(|known| **known == line).count(), 1, "{line}\n{env}");
+    }
+    let id = lighter.ok(["inspect", "-f", "{{.Config.Hostname}}", "db1"]);
+    let hosts = lighter.ok(["exec", "web", "cat", "/etc/hosts"]);
+    assert!(hosts.contains(&format!("{address}\tthe-db {} db1\n", id.trim())), "{hosts}");
+    let links = || lighter.ok(["inspect", "-f", "{{json .HostConfig.Links}}", "web"]);
+    assert_eq!(links(), "[\"/db1:/web/the-db\"]\n");
+    assert!(lighter.refused(["rm", "--link", "web"]).contains("cannot remove the default link name"));
+    assert!(lighter.refused(["rm", "--link", "web/other"]).contains("No such container: web/other"));
+    assert_eq!(lighter.ok(["rm", "--link", "/web/the-db"]), "/web/the-db\n");
+    assert_eq!(links(), "null\n");
+    assert!(!lighter.ok(["exec", "web", "cat", "/etc/hosts"]).contains("the-db"));
+    lighter.ok(words("stop -t 0 db1"));
+    let said = lighter.run(words("run --rm --name x1 --link db1 busybox true"));
+    assert_eq!(said.code, 125, "{}", said.all());
+    assert!(said.err.contains("Cannot link to a non running container: /db1 AS /x1/db1"), "{}", said.all());
+    let said = lighter.run(words("create --link nowhere busybox"));
+    assert!(said.err.contains("could not get container for nowhere: No such container"), "{}", said.all());
+    lighter.ok(words("rm -f db1 web"));
+}
+
+#[test]
 fn what_is_not_there_is_told_as_by_docker() {
     let lighter = Lighter::with_busybox();
     let check = |option: &str, code: i32, says: &str| {

@@ -39,6 +39,15 @@ pub enum CreateError {
     /// A container that it wants to share with is not there.
     #[error(transparent)]
     Find(#[from] FindError),
+    /// A container that it wants to be linked to is not there.
+    #[error("could not get container for {name}")]
+    Link {
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: FindError,
+    },
     /// Its limits make no sense.
     #[error(transparent)]
     Limits(#[from] LimitsError),
@@ -222,6 +231,13 @@ fn mounted_layers(settings: &Settings) -> Vec<LayerId> {
     layers.flatten().collect()
 }
 
+fn check_links(store: &Store, host: &HostSettings) -> Result<(), CreateError> {
+    for (name, _) in &host.links {
+        find(store, name).map_err(|source| CreateError::Link { name: name.clone(), source })?;
+    }
+    Ok(())
+}
+
 /// Finds the images that are to be mounted.
 fn find_mounted_images(store: &Store, host: &mut HostSettings) -> Result<(), CreateError> {
     for mount in &mut host.mounts {
@@ -272,6 +288,7 @@ fn settings(
     let mut host = request.host;
     check_host(&mut host, request.hostname.as_deref())?;
     resolve_sharing(store, &mut host)?;
+    check_links(store, &host)?;
     find_mounted_images(store, &mut host)?;
     add_volumes_from(store, &mut host, &request.volumes_from)?;
     add_image_volumes(&mut host, config);

@@ -13,7 +13,7 @@ use lighter_store::Store;
 use super::settings::Settings;
 use super::shim::spec::{self, SpecError};
 use super::state::{Container, FindError, Status, find};
-use super::{events, streams};
+use super::{events, links, streams};
 
 /// Why a process was not started in a container.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +129,7 @@ fn describe(store: &Store, container: &Container, request: &ExecRequest) -> Resu
     let wished =
         Settings { env: super::create::environment(&settings.env, &request.env), ..settings.clone() };
     let wished = Settings { tty: request.tty, ..wished };
-    spec.env = spec::environment(&wished, &accounts_of(container)?, spec.user.uid);
+    spec.env = spec::environment(&wished, &accounts_of(container)?, spec.user.uid, &linked(store, container));
     if let Some(folder) = request.working_dir.as_deref().filter(|folder| !folder.is_empty()) {
         if !folder.starts_with('/') {
             return Err(SpecError::WorkingDirectory(folder.to_owned()));
@@ -148,7 +148,7 @@ fn describe(store: &Store, container: &Container, request: &ExecRequest) -> Resu
 
 /// A process that is confined as the container's own is.
 pub(super) fn spec_of(
-    _store: &Store,
+    store: &Store,
     container: &Container,
     args: Vec<String>,
     user: Option<&str>,
@@ -161,7 +161,7 @@ pub(super) fn spec_of(
     };
     let mut spec = ExecSpec::new(args);
     spec.user = spec::user(&accounts, &settings_of_user)?;
-    spec.env = spec::environment(settings, &accounts, spec.user.uid);
+    spec.env = spec::environment(settings, &accounts, spec.user.uid, &linked(store, container));
     spec.cwd = if settings.working_dir.is_empty() { "/".to_owned() } else { settings.working_dir.clone() };
     let confined = spec::confinement(settings)?;
     spec.capabilities = confined.capabilities;
@@ -170,6 +170,11 @@ pub(super) fn spec_of(
     spec.rlimits.clone_from(&settings.host.rlimits);
     spec.oom_score_adj = settings.host.oom_score_adj;
     Ok(spec)
+}
+
+/// The variables of its links; of what they lead to, something may have ended.
+fn linked(store: &Store, container: &Container) -> Vec<String> {
+    links::linked(store, container).map(|linked| links::variables(container, &linked)).unwrap_or_default()
 }
 
 /// The accounts as the running container sees them.

@@ -44,7 +44,7 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": Value::Null,
-        "HostConfig": host_config(settings),
+        "HostConfig": host_config(settings, &record.name),
         "GraphDriver": graph_driver(store, container),
         "Mounts": mounts::mounts(store, &settings.host.mounts),
         "Config": config(settings),
@@ -162,10 +162,10 @@ const CONFIG_ORDER: [&str; 22] = [
     "Shell",
 ];
 
-fn host_config(settings: &Settings) -> Value {
+fn host_config(settings: &Settings, name: &str) -> Value {
     let host = &settings.host;
     let mut shown = Map::new();
-    for part in [files_of(host), confinement_of(host), limits_of(host)] {
+    for part in [files_of(host, name), confinement_of(host), limits_of(host)] {
         if let Value::Object(fields) = part {
             shown.extend(fields);
         }
@@ -258,12 +258,13 @@ const HOST_ORDER: [&str; 71] = [
 ];
 
 /// The part of the host's settings about files, networks and life.
-fn files_of(host: &HostSettings) -> Value {
+fn files_of(host: &HostSettings, own_name: &str) -> Value {
     let restart_count = match host.restart {
         RestartPolicy::OnFailure(most) => most,
         _ => 0,
     };
-    let links: Vec<String> = host.links.iter().map(|(name, alias)| format!("/{name}:/{alias}")).collect();
+    let on_default = host.links.iter().filter(|_| host.network == NetworkChoice::Bridge);
+    let links: Vec<String> = on_default.map(|(name, alias)| format!("/{name}:/{own_name}/{alias}")).collect();
     let mut shown = json!({
         "Binds": none_if_empty(mounts::binds(&host.mounts)),
         "ContainerIDFile": "",

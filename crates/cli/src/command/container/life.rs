@@ -82,12 +82,12 @@ impl Verb for Unpause {
 
 impl Verb for Remove {
     fn run(self, session: &Session) -> Result<u8, Failure> {
-        if self.link {
-            return Err(Failure::new(
-                "Error: option --link is not supported: links end with their containers",
-            ));
-        }
         let store = session.open_store()?;
+        if self.link {
+            return each(session, &self.containers, |name| {
+                container::remove_link(&store, name).map_err(|error| told(&error))
+            });
+        }
         let missing = Cell::new(0);
         let removed = each(session, &self.containers, |name| {
             container::remove(&store, name, self.force, self.volumes).map_err(|error| {

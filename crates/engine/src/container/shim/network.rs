@@ -13,6 +13,7 @@ use lighter_sandbox::network::{
 };
 use lighter_store::Store;
 
+use super::super::links::{self, LinkError, Linked};
 use super::super::network::{DEFAULT, NetworkError, NetworkRecord, bridge_of, look_up};
 use super::super::settings::{NetworkChoice, NetworkWish, Settings};
 use super::super::state::{Container, EndpointState, NetworkState};
@@ -25,6 +26,8 @@ pub(crate) enum JoinError {
     Network(#[from] NetworkError),
     #[error(transparent)]
     Spec(#[from] Box<SpecError>),
+    #[error(transparent)]
+    Link(#[from] LinkError),
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
     #[error(transparent)]
@@ -254,8 +257,11 @@ impl Joined {
 
     /// What the sandbox must know of it.
     pub(super) fn place(&self, store: &Store, container: &Container) -> Result<Place, JoinError> {
-        let mut links = Vec::new();
-        for (name, alias) in &container.state.settings.host.links {
+        let linked = links::linked(store, container)?;
+        let mut links: Vec<_> = linked.iter().map(Linked::host).collect();
+        let on_default = container.state.settings.host.network == NetworkChoice::Bridge;
+        let named = container.state.settings.host.links.iter().filter(|_| !on_default);
+        for (name, alias) in named {
             let other = super::super::state::find(store, name).map_err(|error| Box::new(error.into()))?;
             let network = other.state.network.unwrap_or_default();
             let shared = network.endpoints.iter().find(|(name, _)| self.endpoints.contains_key(*name));
@@ -275,6 +281,7 @@ impl Joined {
             gateway: self.endpoints.values().find(|one| one.leads_out).map(|one| one.endpoint.gateway),
             has_names: self.responder.is_some(),
             links,
+            variables: links::variables(container, &linked),
         })
     }
 }

@@ -96,6 +96,8 @@ pub(super) struct Place {
     pub(super) has_names: bool,
     /// Other containers, by the names that they have here.
     pub(super) links: Vec<(String, IpAddr)>,
+    /// What they offer, as variables.
+    pub(super) variables: Vec<String>,
 }
 
 /// The layers below a container's own, bottom first, as folders.
@@ -132,7 +134,7 @@ pub(super) fn describe(store: &Store, container: &Container, place: Place) -> Re
     let mut spec = Spec::new(root, args);
     let accounts = accounts(&view)?;
     spec.user = user(&accounts, settings)?;
-    spec.env = environment(settings, &accounts, spec.user.uid);
+    spec.env = environment(settings, &accounts, spec.user.uid, &place.variables);
     spec.cwd = if settings.working_dir.is_empty() { "/".to_owned() } else { settings.working_dir.clone() };
     let host = &settings.host;
     spec.uts = namespace(store, &host.uts, "uts")?;
@@ -191,7 +193,12 @@ pub(crate) fn user(accounts: &Accounts, settings: &Settings) -> Result<User, Use
 }
 
 /// The environment of a process in the container, as Docker gives it.
-pub(crate) fn environment(settings: &Settings, accounts: &Accounts, uid: u32) -> Vec<String> {
+pub(crate) fn environment(
+    settings: &Settings,
+    accounts: &Accounts,
+    uid: u32,
+    linked: &[String],
+) -> Vec<String> {
     let has = |name: &str| settings.env.iter().any(|entry| entry.split('=').next() == Some(name));
     let mut env = Vec::new();
     if !has("PATH") {
@@ -203,6 +210,7 @@ pub(crate) fn environment(settings: &Settings, accounts: &Accounts, uid: u32) ->
     if settings.tty && !has("TERM") {
         env.push("TERM=xterm".to_owned());
     }
+    env.extend(linked.iter().filter(|entry| !has(entry.split('=').next().unwrap_or_default())).cloned());
     env.extend(settings.env.iter().cloned());
     if !has("HOME") {
         env.push(format!("HOME={}", accounts.home(uid)));
