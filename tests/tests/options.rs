@@ -113,3 +113,31 @@ fn what_is_not_there_is_told_as_by_docker() {
     check("--kernel-memory=50m", 0, "WARNING: --kernel-memory is ignored");
     assert_eq!(lighter.ok(["ps", "-aq"]), "");
 }
+
+#[test]
+fn completions_offer_names() {
+    let lighter = Lighter::with_busybox();
+    lighter.ok(words("create --name my-web busybox true"));
+    lighter.ok(words("volume create my-data"));
+    let script = lighter.ok(["completion", "bash"]);
+    let test = r#"
+        COMP_WORDS=("$@") COMP_CWORD=$(( $# - 1 ))
+        _lighter_with_names "$1" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+        printf '%s\n' "${COMPREPLY[@]}""#;
+    let script = lighter.write("complete.sh", format!("{script}{test}"));
+    let command = lighter.command([]);
+    let check = |typed: &[&str], expected: &str| {
+        let mut bash = std::process::Command::new("bash");
+        bash.arg(&script).arg(command.get_program()).args(typed);
+        bash.env("LIGHTER_ROOT", lighter.root());
+        let output = bash.output().expect("bash starts");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{typed:?} {output:?}");
+    };
+    check(&["rm", "-f", "my"], "my-web\n");
+    check(&["container", "rm", "my"], "my-web\n");
+    check(&["volume", "rm", "my"], "my-data\n");
+    check(&["run", "--network", "ho"], "host\n");
+    check(&["run", "busybox", ":", "la"], "latest\n");
+    check(&["exec", "my-web", "my"], "\n");
+    check(&["rm", "--forc"], "--force\n");
+}

@@ -1,5 +1,7 @@
 //! `completion`: the one verb that makes all others, to describe them to a shell.
 
+mod names;
+
 use crate::args::completion::Completion;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -11,7 +13,7 @@ impl Verb for Completion {
     fn run(self, session: &Session) -> Result<u8, Failure> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut whole(), "lighter", &mut script);
-        session.print(&String::from_utf8_lossy(&script)).map(|()| 0)
+        session.print(&names::add(&String::from_utf8_lossy(&script), self.shell)).map(|()| 0)
     }
 }
 
