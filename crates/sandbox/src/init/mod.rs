@@ -201,8 +201,10 @@ fn set_up(caller: &Caller, spec: &Spec, host: Host, tie: Option<&keeper::Tie>) -
         die_with_parent: spec.die_with_parent,
     };
     let own_binary = spec.init.then(program::open_self).transpose()?;
+    // before the process is the user, to whom the way there may be closed; but it may be open to the user alone
+    let entered = program::enter_directory(&spec.cwd);
     identity::assume(caller, &identity)?;
-    program::enter_directory(&spec.cwd)?;
+    entered.or_else(|_| program::enter_directory(&spec.cwd))?;
     let program = program::find(&spec.args, &spec.env)?;
     tie.map_or(Ok(()), keeper::Tie::holds)?;
     caller.tell(&Report::Ready, None).at(Stage::Order, || "saying ready".to_owned())?;
@@ -263,8 +265,10 @@ fn join_running(caller: &Caller, spec: &ExecSpec, target: i32) -> Result<i32> {
         no_new_privileges: spec.no_new_privileges,
         die_with_parent: spec.die_with_parent,
     };
+    // before the process is the user, to whom the way there may be closed; but it may be open to the user alone
+    let entered = program::enter_directory(&spec.cwd);
     identity::assume(caller, &identity)?;
-    program::enter_directory(&spec.cwd)?;
+    entered.or_else(|_| program::enter_directory(&spec.cwd))?;
     let program = program::find(&spec.args, &spec.env)?;
     caller.tell(&Report::Ready, None).at(Stage::Order, || "saying ready".to_owned())?;
     Ok(program::execute(&program, &spec.args, &spec.env))

@@ -17,9 +17,15 @@ pub(super) fn open_self() -> Result<OwnedFd> {
         .at(Stage::Order, || "own binary".to_owned())
 }
 
-/// Changes to the working directory as the user.
+/// Changes to the working directory, which must be one of the container's.
 pub(super) fn enter_directory(cwd: &str) -> Result<()> {
-    rustix::process::chdir(cwd).at(Stage::WorkingDirectory, || cwd.to_owned())
+    let enter = || {
+        rustix::process::chdir(cwd)?;
+        // an open file of ours may lead to a directory of the host, which has no path from here
+        let here = rustix::process::getcwd(Vec::new())?;
+        if here.as_bytes().starts_with(b"/") { Ok(()) } else { Err(Errno::NOENT) }
+    };
+    enter().at(Stage::WorkingDirectory, || cwd.to_owned())
 }
 
 /// Finds the program: a name with a slash is a path, any other is searched in `PATH`.
