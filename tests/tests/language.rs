@@ -1,7 +1,6 @@
 //! The Dockerfile language where it meets the machine: mounts, networks, checks as documents.
 
 use std::fs;
-
 use std::os::unix::fs::MetadataExt as _;
 
 use lighter_tests::Lighter;
@@ -76,6 +75,24 @@ fn steps_know_the_host_by_the_name_that_is_given_to_it() {
     let expected = if is_root { gateway.as_str() } else { "" };
     assert_eq!(lighter.ok(["run", "--rm", "it", "cat", "/host"]), expected);
     assert!(!is_root || gateway.contains('.'), "{gateway}");
+}
+
+#[test]
+fn the_working_folder_may_be_closed_to_the_user() {
+    let lighter = Lighter::with_busybox();
+    let dockerfile = "FROM busybox\nRUN mkdir -p /closed/in && chmod 700 /closed\nUSER 7\nWORKDIR /closed/in\n\
+                      RUN pwd > /tmp/here\n";
+    lighter.build("it", dockerfile, &[]);
+    let said = lighter.ok(["run", "--rm", "it", "sh", "-c", "cat /tmp/here; pwd"]);
+    assert_eq!(said, "/closed/in\n/closed/in\n");
+}
+
+#[test]
+fn an_empty_home_is_none() {
+    let lighter = Lighter::with_busybox();
+    lighter.build("it", "FROM busybox\nENV HOME=\nRUN echo \"$HOME\" > /home-of\n", &[]);
+    let said = lighter.ok(["run", "--rm", "it", "sh", "-c", "cat /home-of; echo $HOME"]);
+    assert_eq!(said, "/root\n/root\n");
 }
 
 #[test]

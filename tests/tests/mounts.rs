@@ -99,3 +99,11 @@ fn an_ssh_mount_says_where_its_socket_would_be() {
     let said = lighter.ok(["run", "--rm", "ssh", "cat", "/said"]);
     assert_eq!(said, "/run/buildkit/ssh_agent.0\n/a/socket\n/own\n");
 }
+
+#[test]
+fn a_mount_may_hide_the_files_of_the_network() {
+    let lighter = Lighter::with_busybox();
+    let dockerfile = "FROM busybox\nRUN --mount=source=own,target=/etc ls /etc > /listed\n";
+    lighter.build("hidden", dockerfile, &[("own/only", "")]);
+    assert_eq!(lighter.ok(["run", "--rm", "hidden", "cat", "/listed"]), "only\n");
+}

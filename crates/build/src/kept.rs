@@ -130,7 +130,7 @@ pub(crate) fn keep(
     let path = store.layer_path(&top);
     layers.push(top);
     let (user, home) = run::user_of(command, &dirs(store, &layers)?)?;
-    let mut env: Vec<String> = command.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut env: Vec<String> = run::variables(command).collect();
     env.extend(home.map(|home| format!("HOME={home}")));
     let mounts = command.mounts.iter().map(|mount| kept(store, mount, below)).collect::<Result<_, _>>()?;
     Ok(KeptRoot {

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lighter_dockerfile::plan::{InlineFile, Run, RunNetwork, RunSecurity};
+use lighter_dockerfile::plan::{InlineFile, Run, RunMount, RunNetwork, RunSecurity};
 use lighter_image::ImagePath;
 use lighter_layer::{LayerWriter, NewFolders, View};
 use lighter_sandbox::network::resolver::{Reach, ResolvConf, hosts_of_step};
@@ -112,8 +112,18 @@ pub(crate) fn user_of(run: &Run, lowers: &[PathBuf]) -> Result<(User, Option<Str
     let accounts = accounts(&View::open(lowers)?)?;
     let user = accounts.process_user(&run.user).map_err(|error| StepError::Refused(error.to_string()))?;
     let home = accounts.home(user.uid);
-    let is_set = run.env.iter().any(|(name, _)| name == "HOME");
-    Ok((user, (!is_set).then_some(home)))
+    Ok((user, needs_home(run).then_some(home)))
+}
+
+/// Whether no variable says where the home is; an empty one does not.
+fn needs_home(run: &Run) -> bool {
+    !run.env.iter().any(|(name, value)| name == "HOME" && !value.is_empty())
+}
+
+/// The variables of the instruction, but for a home that says nothing.
+pub(crate) fn variables(run: &Run) -> impl Iterator<Item = String> {
+    let given = run.env.iter().filter(|(name, value)| name != "HOME" || !value.is_empty());
+    given.map(|(name, value)| format!("{name}={value}"))
 }
 
 fn check_allowed(site: &Site<'_>, run: &Run) -> Result<(), StepError> {
@@ -183,8 +193,9 @@ fn spec(site: &Site<'_>, run: &Run, root: Root, user: User, accounts: &Accounts)
     if run.security == RunSecurity::Insecure {
         spec = spec.into_privileged();
     }
-    spec.env = run.env.iter().chain(&run.proxy_env).map(|(name, value)| format!("{name}={value}")).collect();
-    if !run.env.iter().any(|(name, _)| name == "HOME") {
+    spec.env = variables(run).collect();
+    spec.env.extend(run.proxy_env.iter().map(|(name, value)| format!("{name}={value}")));
+    if needs_home(run) {
         spec.env.push(format!("HOME={}", accounts.home(user.uid)));
     }
     // a signal to the process that lighter started must end the command, which may be deaf to it
@@ -219,7 +230,10 @@ fn etc(site: &Site<'_>, run: &Run, network: &Connected, beside: &Path) -> Result
     ];
     let mut mounts = Vec::new();
     for (name, target, text) in files {
-        if run.mounts.iter().any(|mount| mount.target.as_deref() == Some(target)) {
+        let hides = |mount: &RunMount| {
+            mount.target.as_ref().is_some_and(|above| Path::new(target).starts_with(above))
+        };
+        if run.mounts.iter().any(hides) {
             continue;
         }
         let path = beside.join(name);

@@ -211,8 +211,9 @@ pub(crate) fn environment(
         env.push("TERM=xterm".to_owned());
     }
     env.extend(linked.iter().filter(|entry| !has(entry.split('=').next().unwrap_or_default())).cloned());
-    env.extend(settings.env.iter().cloned());
-    if !has("HOME") {
+    // an empty one counts as none
+    env.extend(settings.env.iter().filter(|entry| *entry != "HOME=").cloned());
+    if !env.iter().any(|entry| entry.starts_with("HOME=")) {
         env.push(format!("HOME={}", accounts.home(uid)));
     }
     env
