@@ -38,7 +38,7 @@ impl Verb for Copy {
             }
         }
         let fault = |text: &str| Err(Failure::new(text));
-        if [&source, &destination].iter().any(|one| matches!(one, Side::Container(_, ""))) {
+        if matches!(source, Side::Container(_, "")) {
             return fault("bad parameter: the path in the container cannot be empty");
         }
         let store = match (&source, &destination) {
