@@ -22,6 +22,12 @@ use crate::stream::HashingReader;
 use crate::view::{View, ViewError};
 use crate::writer::{LayerWriter, NewFolders, Slot, WriteError};
 
+/// What the name of a removal begins with.
+///
+/// # Source
+/// OCI image-spec, layer.md, "Whiteouts".
+const MARK: &[u8] = b".wh.";
+
 /// Why a tar stream could not be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -217,9 +223,9 @@ impl<'a> Unpacker<'a> {
         let Some((name, parents)) = parts.split_last() else {
             return self.root(&member);
         };
-        let slot = self.parent(parents, &member)?;
-        if self.options.whiteouts && name.starts_with(b".wh.") {
-            return self.mark(&slot, &name[4..], &member.path);
+        let Some(slot) = self.parent(parents, &member)? else { return Ok(()) };
+        if self.options.whiteouts && name.starts_with(MARK) {
+            return self.mark(&slot, &name[MARK.len()..], &member.path);
         }
         let place = Place { slot, name: name.to_vec() };
         match member.kind {
@@ -258,22 +264,27 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    /// Opens the directory that a member is in; what is missing is made.
-    fn parent(&mut self, parents: &[&[u8]], member: &Member) -> Result<Slot, ApplyError> {
+    /// Opens the directory that a member is in; what is missing is made. `None` where nothing of a layer can be.
+    fn parent(&mut self, parents: &[&[u8]], member: &Member) -> Result<Option<Slot>, ApplyError> {
         let path = parents.join(&b'/');
         if let Some((last, slot)) = &self.last
             && *last == path
         {
-            return Ok(slot.clone());
+            return Ok(Some(slot.clone()));
         }
         let new = NewFolders { owner: self.options.owner, ..NewFolders::default() };
         let real = self.to.view().canonical_within(&self.base, &path, true)?;
+        if self.options.whiteouts
+            && let Some(mark) = real.components().find(|part| part.starts_with(MARK))
+        {
+            return below_mark(mark, &member.path).map(|()| None);
+        }
         if self.alone && self.to.view().lookup(&real)?.is_none() {
             return Err(ApplyError::NeedsBelow { path: text(&member.path) });
         }
         let slot = self.to.slot(&real, new)?;
         self.last = Some((path, slot.clone()));
-        Ok(slot)
+        Ok(Some(slot))
     }
 
     /// Removes what the archive put, or an earlier one, under a name.
@@ -343,7 +354,7 @@ impl<'a> Unpacker<'a> {
                 return Ok(self.to.placer.make_opaque(&slot.upper).map_err(fail)?);
             }
             // Bookkeeping of AUFS, which means nothing here.
-            _ if name.starts_with(b".wh.") => return Ok(()),
+            _ if name.starts_with(MARK) => return Ok(()),
             b"" | b"." | b".." => return Err(ApplyError::Whiteout { path: text(path) }),
             _ if self.over => {
                 self.last = None;
@@ -377,6 +388,12 @@ impl Unpacker<'_> {
         }
         Ok(())
     }
+}
+
+/// What is in a folder whose name is a mark: nothing that a layer can hold, since the folder itself could not be told from the
+/// removal of another. Only AUFS has left such folders, for its own use.
+fn below_mark(mark: &[u8], path: &[u8]) -> Result<(), ApplyError> {
+    if mark[MARK.len()..].starts_with(MARK) { Ok(()) } else { Err(ApplyError::Whiteout { path: text(path) }) }
 }
 
 /// Unpacks the stream of a layer into one that holds those below it already: the two become one.
