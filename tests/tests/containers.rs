@@ -415,3 +415,24 @@ fn kernel_parameters_of_the_host_are_not_set() {
         assert!(lighter.refused(words).contains("is not allowed in the host's"), "{namespace}");
     }
 }
+
+#[test]
+fn a_container_that_cannot_be_started_is_not_made() {
+    let lighter = Lighter::with_busybox();
+    for wish in [["--mount", "type=bind,src=/nosuch,dst=/x"], ["--link", "nosuch"]] {
+        let words = ["run", "--name", "box", wish[0], wish[1], "busybox", "true"];
+        assert_eq!(lighter.run(words).code, 125, "{wish:?}");
+        assert_eq!(lighter.ok(["ps", "-aq"]), "", "{wish:?}");
+    }
+}
+
+#[test]
+fn a_volume_without_a_name_gives_way() {
+    let lighter = Lighter::with_busybox();
+    let template = "{{range .Mounts}}{{.Name}} {{.Destination}} {{end}}";
+    lighter.ok(["create", "--name", "box", "-v", "/a", "-v", "named:/a", "busybox", "true"]);
+    assert_eq!(field(&lighter, template), "named /a");
+    let twice = ["create", "-v", "other:/a", "-v", "named:/a", "busybox", "true"];
+    assert!(lighter.refused(twice).contains("Duplicate mount point"));
+    lighter.ok(["rm", "box"]);
+}

@@ -42,7 +42,7 @@ pub fn change(config: &ContainerConfig, line: &str) -> Result<ContainerConfig, D
     let has_path = before.env.iter().any(|entry| entry.starts_with("PATH="));
     if !has_path {
         // a build would add the default; one that is there already can be told apart and taken out again
-        before.env.insert(0, NO_PATH.to_owned());
+        before.env.push(NO_PATH.to_owned());
     }
     let mut after = lowered(&before, line)?;
     after.env.retain(|entry| entry != NO_PATH);
@@ -126,6 +126,7 @@ mod tests {
     fn a_path_is_only_there_where_somebody_set_it() {
         assert_eq!(changed(&["ENV A=1"]).env, ["A=1"]);
         assert_eq!(changed(&["ENV PATH=/x"]).env, ["PATH=/x"]);
+        assert_eq!(changed(&["ENV B=1", "ENV PATH=/x", "ENV A=2"]).env, ["B=1", "PATH=/x", "A=2"]);
     }
 
     #[test]

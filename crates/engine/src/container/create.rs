@@ -94,6 +94,9 @@ pub enum CreateError {
     /// Something else is where the container is to run.
     #[error("Cannot mkdir: {0} is not a directory")]
     WorkingDirectory(String),
+    /// The source of a bind mount is missing.
+    #[error("invalid mount config for type \"bind\": bind source path does not exist: {0}")]
+    NoSource(PathBuf),
     /// Two mounts have the same target.
     #[error("Duplicate mount point: {0}")]
     DuplicateMount(String),
@@ -291,6 +294,7 @@ fn settings(
     check_links(store, &host)?;
     find_mounted_images(store, &mut host)?;
     add_volumes_from(store, &mut host, &request.volumes_from)?;
+    give_way(&mut host.mounts);
     add_image_volumes(&mut host, config);
     name_anonymous_volumes(&mut host);
     let mut seen = Vec::new();
@@ -301,6 +305,10 @@ fn settings(
         is_new
     });
     check_mounts(&host.mounts)?;
+    // a container that cannot be started is not made
+    for (other, _) in &host.links {
+        find(store, other)?;
+    }
     let (entrypoint, cmd) = command(request.entrypoint, request.args, config);
     let working_dir = request.working_dir.unwrap_or_else(|| config.working_dir.clone());
     if !working_dir.is_empty() && !working_dir.starts_with('/') {
@@ -478,6 +486,16 @@ fn add_volumes_from(store: &Store, host: &mut HostSettings, others: &[String]) -
     Ok(())
 }
 
+/// `-v PATH` asks for a volume there, as an image does: what else is mounted there takes its place.
+fn give_way(mounts: &mut Vec<ContainerMount>) {
+    let is_wish = |mount: &ContainerMount| {
+        !mount.long_form && matches!(mount.source, MountSource::Volume { anonymous: true, .. })
+    };
+    let others = mounts.iter().filter(|mount| !is_wish(mount));
+    let taken: Vec<ImagePath> = others.map(|mount| ImagePath::new(&mount.target)).collect();
+    mounts.retain(|mount| !is_wish(mount) || !taken.contains(&ImagePath::new(&mount.target)));
+}
+
 fn name_anonymous_volumes(host: &mut HostSettings) {
     for mount in &mut host.mounts {
         if let MountSource::Volume { name, anonymous: true, .. } = &mut mount.source
@@ -513,6 +531,11 @@ fn check_mounts(mounts: &[ContainerMount]) -> Result<(), CreateError> {
         let path = ImagePath::new(&mount.target);
         if mounts[..place].iter().any(|earlier| ImagePath::new(&earlier.target) == path) {
             return Err(CreateError::DuplicateMount(mount.target.clone()));
+        }
+        if let MountSource::Bind { path, create: false } = &mount.source
+            && !path.exists()
+        {
+            return Err(CreateError::NoSource(path.clone()));
         }
     }
     Ok(())
