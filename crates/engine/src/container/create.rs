@@ -306,9 +306,7 @@ fn settings(
     });
     check_mounts(&host.mounts)?;
     // a container that cannot be started is not made
-    for (other, _) in &host.links {
-        find(store, other)?;
-    }
+    host.links.iter().try_for_each(|(other, _)| find(store, other).map(drop))?;
     let (entrypoint, cmd) = command(request.entrypoint, request.args, config);
     let working_dir = request.working_dir.unwrap_or_else(|| config.working_dir.clone());
     if !working_dir.is_empty() && !working_dir.starts_with('/') {
@@ -491,9 +489,9 @@ fn give_way(mounts: &mut Vec<ContainerMount>) {
     let is_wish = |mount: &ContainerMount| {
         !mount.long_form && matches!(mount.source, MountSource::Volume { anonymous: true, .. })
     };
-    let others = mounts.iter().filter(|mount| !is_wish(mount));
-    let taken: Vec<ImagePath> = others.map(|mount| ImagePath::new(&mount.target)).collect();
-    mounts.retain(|mount| !is_wish(mount) || !taken.contains(&ImagePath::new(&mount.target)));
+    let place = |mount: &ContainerMount| ImagePath::new(&mount.target);
+    let taken: Vec<ImagePath> = mounts.iter().filter(|mount| !is_wish(mount)).map(place).collect();
+    mounts.retain(|mount| !is_wish(mount) || !taken.contains(&place(mount)));
 }
 
 fn name_anonymous_volumes(host: &mut HostSettings) {
