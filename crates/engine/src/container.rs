@@ -23,6 +23,7 @@ mod links;
 mod list;
 mod log_settings;
 mod message;
+mod mounts;
 mod names;
 mod network;
 mod prune;

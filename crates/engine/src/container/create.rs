@@ -5,13 +5,10 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use lighter_image::{ContainerConfig, DiffId, Healthcheck, ImagePath};
-use lighter_layer::{
-    CopyOptions, Destination, LayerWriter, NewFolders, Timestamp, View, ViewError, WriteError, copy,
-    prepare_root,
-};
+use lighter_layer::{LayerWriter, NewFolders, Timestamp, View, ViewError, WriteError, prepare_root};
 use lighter_sandbox::Capabilities;
 use lighter_store::{
-    ContainerId, ContainerPaths, ContainerRecord, FileError, LayerError, LayerId, Store, Volume, VolumeError,
+    ContainerId, ContainerPaths, ContainerRecord, FileError, LayerError, LayerId, Store, VolumeError,
 };
 
 use super::ground::{self, GroundError};
@@ -19,9 +16,9 @@ use super::limits::LimitsError;
 use super::log_settings::LogSettingsError;
 use super::names::{self, NameError};
 use super::security::{SecurityOption, SecurityOptionError};
-use super::settings::{ContainerMount, HostSettings, MountSource, NetworkChoice, Settings, Sharing};
+use super::settings::{HostSettings, MountSource, NetworkChoice, Settings, Sharing};
 use super::state::{Container, FindError, State, find};
-use super::{events, files, signal as signals, volume};
+use super::{events, files, mounts, signal as signals, volume};
 use crate::image::{LookError, StoredImage, look_up};
 
 /// Why a container was not made.
@@ -198,7 +195,7 @@ pub fn create(store: &Store, request: CreateRequest, now: SystemTime) -> Result<
         paths.extend(store.layer_dirs(layer).map_err(LayerError::from)?);
     }
     let view = View::open(&paths)?;
-    let volumes = make_volumes(store, &settings, &view, now)?;
+    let volumes = mounts::make_volumes(store, &settings, &view, now)?;
     let state = State::created(settings);
     let record = ContainerRecord {
         id: id.clone(),
@@ -293,20 +290,7 @@ fn settings(
     resolve_sharing(store, &mut host)?;
     check_links(store, &host)?;
     find_mounted_images(store, &mut host)?;
-    add_volumes_from(store, &mut host, &request.volumes_from)?;
-    give_way(&mut host.mounts);
-    add_image_volumes(&mut host, config);
-    name_anonymous_volumes(&mut host);
-    let mut seen = Vec::new();
-    // a mount that is asked for twice is one
-    host.mounts.retain(|mount| {
-        let is_new = !seen.contains(mount);
-        seen.push(mount.clone());
-        is_new
-    });
-    check_mounts(&host.mounts)?;
-    // a container that cannot be started is not made
-    host.links.iter().try_for_each(|(other, _)| find(store, other).map(drop))?;
+    mounts::settle(store, &mut host, &request.volumes_from, config)?;
     let (entrypoint, cmd) = command(request.entrypoint, request.args, config);
     let working_dir = request.working_dir.unwrap_or_else(|| config.working_dir.clone());
     if !working_dir.is_empty() && !working_dir.starts_with('/') {
@@ -460,125 +444,6 @@ fn resolve_sharing(store: &Store, host: &mut HostSettings) -> Result<(), FindErr
         }
     }
     Ok(())
-}
-
-/// What other containers mount is mounted here as well, unless something else is there.
-fn add_volumes_from(store: &Store, host: &mut HostSettings, others: &[String]) -> Result<(), CreateError> {
-    for text in others {
-        let (name, read_only) = match text.split_once(':') {
-            None => (text.as_str(), false),
-            Some((name, "rw" | "z")) => (name, false),
-            Some((name, "ro" | "ro,z")) => (name, true),
-            Some((_, mode)) => return Err(CreateError::VolumesFromMode(mode.to_owned())),
-        };
-        for mut mount in find(store, name)?.state.settings.host.mounts {
-            let path = ImagePath::new(&mount.target);
-            let is_taken = host.mounts.iter().any(|known| ImagePath::new(&known.target) == path);
-            if is_taken || matches!(mount.source, MountSource::Tmpfs { .. }) {
-                continue;
-            }
-            mount.read_only |= read_only;
-            host.mounts.push(mount);
-        }
-    }
-    Ok(())
-}
-
-/// `-v PATH` asks for a volume there, as an image does: what else is mounted there takes its place.
-fn give_way(mounts: &mut Vec<ContainerMount>) {
-    let is_wish = |mount: &ContainerMount| {
-        !mount.long_form && matches!(mount.source, MountSource::Volume { anonymous: true, .. })
-    };
-    let place = |mount: &ContainerMount| ImagePath::new(&mount.target);
-    let taken: Vec<ImagePath> = mounts.iter().filter(|mount| !is_wish(mount)).map(place).collect();
-    mounts.retain(|mount| !is_wish(mount) || !taken.contains(&place(mount)));
-}
-
-fn name_anonymous_volumes(host: &mut HostSettings) {
-    for mount in &mut host.mounts {
-        if let MountSource::Volume { name, anonymous: true, .. } = &mut mount.source
-            && name.is_empty()
-        {
-            *name = ContainerId::random().to_string();
-        }
-    }
-}
-
-/// Each of the image's volumes gets one of its own, unless something is mounted there.
-fn add_image_volumes(host: &mut HostSettings, config: &ContainerConfig) {
-    for target in &config.volumes {
-        let path = ImagePath::new(target);
-        if host.mounts.iter().any(|mount| ImagePath::new(&mount.target) == path) {
-            continue;
-        }
-        host.mounts.push(ContainerMount {
-            source: MountSource::anonymous_volume(),
-            target: path.to_string(),
-            read_only: false,
-            mode: String::new(),
-            long_form: false,
-        });
-    }
-}
-
-fn check_mounts(mounts: &[ContainerMount]) -> Result<(), CreateError> {
-    for (place, mount) in mounts.iter().enumerate() {
-        if !mount.target.starts_with('/') {
-            return Err(CreateError::NotAbsolute(mount.target.clone()));
-        }
-        let path = ImagePath::new(&mount.target);
-        if mounts[..place].iter().any(|earlier| ImagePath::new(&earlier.target) == path) {
-            return Err(CreateError::DuplicateMount(mount.target.clone()));
-        }
-        if let MountSource::Bind { path, create: false } = &mount.source
-            && !path.exists()
-        {
-            return Err(CreateError::NoSource(path.clone()));
-        }
-    }
-    Ok(())
-}
-
-/// Makes the volumes that are missing, and fills the empty ones with what the image has at their place.
-fn make_volumes(
-    store: &Store,
-    settings: &Settings,
-    view: &View,
-    now: SystemTime,
-) -> Result<Vec<String>, CreateError> {
-    let mut names = Vec::new();
-    for mount in &settings.host.mounts {
-        let MountSource::Volume { name, anonymous, no_copy, labels, options, .. } = &mount.source else {
-            continue;
-        };
-        volume::check_options(options)?;
-        let (labels, options) = (labels.clone(), options.clone());
-        let volume = Volume { anonymous: *anonymous, labels, options, ..Volume::new(name.clone(), now) };
-        store.create_volume(&volume)?;
-        names.push(name.clone());
-        let is_plain = store.volume(name).ok().flatten().is_none_or(|volume| volume.options.is_empty());
-        if !no_copy && is_plain {
-            fill(store, name, &mount.target, view)?;
-        }
-    }
-    Ok(names)
-}
-
-fn fill(store: &Store, name: &str, target: &str, view: &View) -> Result<(), CreateError> {
-    let folder = store.volume_path(name)?;
-    let is_empty = std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_none());
-    let source = ImagePath::new(target);
-    let Some((real, entry)) = view.resolve(&source)? else { return Ok(()) };
-    if !is_empty || !entry.is_folder() {
-        return Ok(());
-    }
-    let failed = |source: WriteError| CreateError::Fill { name: name.to_owned(), source: Box::new(source) };
-    let writer = LayerWriter::open(&folder, View::empty(), Timestamp::default()).map_err(failed)?;
-    // whoever owns the folder in the image is to own the volume
-    writer.style_root_as(view, &real).map_err(failed)?;
-    let top = Destination { path: ImagePath::root(), is_folder: true };
-    copy(view, &source, &writer, &top, &CopyOptions::default()).map_err(failed)?;
-    writer.finish().map_err(failed)
 }
 
 #[cfg(test)]
