@@ -436,3 +436,19 @@ fn a_volume_without_a_name_gives_way() {
     assert!(lighter.refused(twice).contains("Duplicate mount point"));
     lighter.ok(["rm", "box"]);
 }
+
+#[test]
+fn variables_have_an_order() {
+    let lighter = Lighter::with_busybox();
+    lighter.build("image", "FROM busybox\nENV PATH=/bin A=1 B=2 C=3\n", &[]);
+    lighter.ok(["create", "--name", "box", "-e", "X=1", "-e", "B=4", "-e", "A", "image", "env"]);
+    let shown = field(&lighter, "{{json .Config.Env}}");
+    assert_eq!(shown, r#"["X=1","B=4","A","PATH=/bin","C=3"]"#);
+    lighter.ok(["rm", "box"]);
+    let run = ["run", "--rm", "-h", "h", "-e", "X=1", "-e", "B=4", "-e", "A", "image", "env"];
+    assert_eq!(lighter.ok(run), "PATH=/bin\nHOSTNAME=h\nX=1\nB=4\nC=3\nHOME=/root\n");
+    lighter.ok(["run", "-d", "--name", "box", "-h", "h", "-e", "X=1", "image", "sleep", "1000"]);
+    let seen = lighter.ok(["exec", "-e", "Y=1", "-e", "B=5", "-e", "C", "box", "env"]);
+    assert_eq!(seen, "PATH=/bin\nHOSTNAME=h\nX=1\nA=1\nB=5\nY=1\nHOME=/root\n");
+    lighter.ok(["rm", "-f", "box"]);
+}

@@ -390,20 +390,19 @@ fn command(
     }
 }
 
-/// The image's environment with what was asked for: each name once, in the place where it was first.
-pub(super) fn environment(image: &[String], asked: &[String]) -> Vec<String> {
+/// What was asked for, each name once, and behind it what else the image has. A name alone stays: it keeps the
+/// image's variable out.
+fn environment(image: &[String], asked: &[String]) -> Vec<String> {
     let name_of = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
-    let mut env = image.to_vec();
+    let mut env: Vec<String> = Vec::with_capacity(image.len() + asked.len());
     for entry in asked {
-        let name = name_of(entry);
-        let place = env.iter().position(|known| name_of(known) == name);
-        match (place, entry.contains('=')) {
-            (Some(place), true) => env[place].clone_from(entry),
-            (None, true) => env.push(entry.clone()),
-            (Some(place), false) => drop(env.remove(place)),
-            (None, false) => {}
+        match env.iter_mut().find(|known| name_of(known) == name_of(entry)) {
+            Some(known) => known.clone_from(entry),
+            None => env.push(entry.clone()),
         }
     }
+    let names: Vec<String> = env.iter().map(|entry| name_of(entry)).collect();
+    env.extend(image.iter().filter(|entry| !names.contains(&name_of(entry))).cloned());
     env
 }
 
@@ -475,7 +474,7 @@ mod tests {
 
     #[test]
     fn each_variable_is_there_once() {
-        let env = environment(&words("A=1 B=2"), &words("B=3 C=4 A"));
-        assert_eq!(env, words("B=3 C=4"));
+        let env = environment(&words("A=1 B=2 D=5"), &words("B=3 C=4 A B=6"));
+        assert_eq!(env, words("B=6 C=4 A D=5"));
     }
 }

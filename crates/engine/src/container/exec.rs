@@ -126,10 +126,9 @@ fn check(container: &Container) -> Result<(), ExecError> {
 fn describe(store: &Store, container: &Container, request: &ExecRequest) -> Result<ExecSpec, SpecError> {
     let settings = &container.state.settings;
     let mut spec = spec_of(store, container, request.args.clone(), request.user.as_deref())?;
-    let wished =
-        Settings { env: super::create::environment(&settings.env, &request.env), ..settings.clone() };
-    let wished = Settings { tty: request.tty, ..wished };
-    spec.env = spec::environment(&wished, &accounts_of(container)?, spec.user.uid, &linked(store, container));
+    let wished = Settings { tty: request.tty, ..settings.clone() };
+    let (accounts, linked) = (accounts_of(container)?, linked(store, container));
+    spec.env = spec::environment(&wished, &accounts, spec.user.uid, &linked, &request.env);
     if let Some(folder) = request.working_dir.as_deref().filter(|folder| !folder.is_empty()) {
         if !folder.starts_with('/') {
             return Err(SpecError::WorkingDirectory(folder.to_owned()));
@@ -161,7 +160,7 @@ pub(super) fn spec_of(
     };
     let mut spec = ExecSpec::new(args);
     spec.user = spec::user(&accounts, &settings_of_user)?;
-    spec.env = spec::environment(settings, &accounts, spec.user.uid, &linked(store, container));
+    spec.env = spec::environment(settings, &accounts, spec.user.uid, &linked(store, container), &[]);
     spec.cwd = if settings.working_dir.is_empty() { "/".to_owned() } else { settings.working_dir.clone() };
     let confined = spec::confinement(settings)?;
     spec.capabilities = confined.capabilities;

@@ -134,7 +134,7 @@ pub(super) fn describe(store: &Store, container: &Container, place: Place) -> Re
     let mut spec = Spec::new(root, args);
     let accounts = accounts(&view)?;
     spec.user = user(&accounts, settings)?;
-    spec.env = environment(settings, &accounts, spec.user.uid, &place.variables);
+    spec.env = environment(settings, &accounts, spec.user.uid, &place.variables, &[]);
     spec.cwd = if settings.working_dir.is_empty() { "/".to_owned() } else { settings.working_dir.clone() };
     let host = &settings.host;
     spec.uts = namespace(store, &host.uts, "uts")?;
@@ -198,25 +198,37 @@ pub(crate) fn environment(
     accounts: &Accounts,
     uid: u32,
     linked: &[String],
+    further: &[String],
 ) -> Vec<String> {
-    let has = |name: &str| settings.env.iter().any(|entry| entry.split('=').next() == Some(name));
-    let mut env = Vec::new();
-    if !has("PATH") {
-        env.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
-    }
-    if !has("HOSTNAME") {
-        env.push(format!("HOSTNAME={}", settings.hostname));
-    }
-    if settings.tty && !has("TERM") {
+    let mut env = vec![
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+        format!("HOSTNAME={}", settings.hostname),
+    ];
+    if settings.tty {
         env.push("TERM=xterm".to_owned());
     }
-    env.extend(linked.iter().filter(|entry| !has(entry.split('=').next().unwrap_or_default())).cloned());
+    for entry in linked.iter().chain(&settings.env).chain(further) {
+        set_variable(&mut env, entry);
+    }
     // an empty one counts as none
-    env.extend(settings.env.iter().filter(|entry| *entry != "HOME=").cloned());
+    env.retain(|entry| entry != "HOME=");
     if !env.iter().any(|entry| entry.starts_with("HOME=")) {
         env.push(format!("HOME={}", accounts.home(uid)));
     }
     env
+}
+
+/// `NAME=value` takes the place of what has the name, `NAME` alone takes it away.
+fn set_variable(env: &mut Vec<String>, entry: &str) {
+    let name_of = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let name = name_of(entry);
+    let place = env.iter().position(|known| name_of(known) == name);
+    match (place, entry.contains('=')) {
+        (Some(place), true) => entry.clone_into(&mut env[place]),
+        (None, true) => env.push(entry.to_owned()),
+        (Some(place), false) => drop(env.remove(place)),
+        (None, false) => {}
+    }
 }
 
 fn namespace(store: &Store, sharing: &Sharing, kind: &str) -> Result<Namespace, SpecError> {
