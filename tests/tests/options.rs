@@ -141,3 +141,32 @@ fn completions_offer_names() {
     check(&["exec", "my-web", "my"], "\n");
     check(&["rm", "--forc"], "--force\n");
 }
+
+#[test]
+fn options_that_cannot_be_read_are_told_apart() {
+    let lighter = Lighter::with_busybox();
+    let unread = [
+        "-p x",
+        "--expose x",
+        "--pid foo",
+        "--uts foo",
+        "--env-file /nosuch",
+        "--label-file /nosuch",
+        "--pull foo",
+        "--security-opt seccomp=/nosuch",
+        "--memory-swappiness 200",
+        "--rm --restart always",
+        "--network-alias x",
+    ];
+    let impossible = ["--ipc foo", "--restart foo", "-v a:b:c:d", "--runtime foo", "--ip x", "-w rel"];
+    let of_create = unread.map(|line| (line, 125)).into_iter().chain(impossible.map(|line| (line, 1)));
+    for (line, code) in of_create {
+        let said = lighter.run([vec!["create"], words(line), vec!["busybox", "true"]].concat());
+        assert_eq!(said.code, code, "{line}\n{}", said.all());
+        let start = if code == 125 { "lighter: " } else { "Error: " };
+        assert!(said.err.starts_with(start), "{line}\n{}", said.all());
+        let said = lighter.run([vec!["run", "--rm"], words(line), vec!["busybox", "true"]].concat());
+        assert_eq!(said.code, 125, "{line}\n{}", said.all());
+    }
+    assert_eq!(lighter.ok(["ps", "-aq"]), "");
+}

@@ -19,26 +19,29 @@ pub(super) struct Image {
 
 impl Image {
     /// The image that options ask for.
-    pub(super) fn of(options: &Options) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// A rule of when it is pulled that is none.
+    pub(super) fn of(options: &Options) -> Result<Self, String> {
+        if !matches!(options.pull.as_str(), "always" | "missing" | "never" | "") {
+            return Err(format!(
+                "invalid pull option: '{}': must be one of \"always\", \"missing\" or \"never\"",
+                options.pull
+            ));
+        }
+        Ok(Self {
             name: options.words.first().cloned().unwrap_or_default(),
             pull: options.pull.clone(),
             platform: options.platform.clone(),
             quiet: options.quiet,
-        }
+        })
     }
 
     /// Sees to it that the image is here, with all its bytes.
     ///
     /// # Errors
-    /// A rule that is none, or an image that cannot be had.
+    /// An image that cannot be had.
     pub(super) fn provide(&self, session: &Session, store: &Store) -> Result<(), Failure> {
-        if !matches!(self.pull.as_str(), "always" | "missing" | "never" | "") {
-            return Err(Failure::new(format!(
-                "Error: invalid pull option: '{}': must be one of \"always\", \"missing\" or \"never\"",
-                self.pull
-            )));
-        }
         let wanted = self.platform.as_deref().map_or_else(|| Ok(Platform::host()), platform::parse)?;
         match look_up(store, &self.name) {
             Ok(image) if self.pull != "always" => {

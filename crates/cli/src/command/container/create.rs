@@ -2,7 +2,8 @@
 
 use super::begin;
 use super::cidfile::CidFile;
-use super::request::request;
+use super::request::{Refusal, request};
+use super::run::refused_by;
 use super::told;
 use crate::args::container::create::Create;
 use crate::failure::Failure;
@@ -15,10 +16,14 @@ impl Verb for Create {
     fn run(self, session: &Session) -> Result<u8, Failure> {
         let fault = |text: String| Failure::new(format!("Error: {text}"));
         let cidfile = CidFile::make(self.options.cidfile.as_deref()).map_err(fault)?;
-        let image = begin::Image::of(&self.options);
+        let unread = |text: &str| refused_by("create", text);
+        let image = begin::Image::of(&self.options).map_err(|text| unread(&text))?;
         super::run::remark_on_kernel_memory(&self.options, session);
         let outputs = super::run::outputs(super::run::streams(&self.options));
-        let mut request = request(self.options).map_err(fault)?;
+        let mut request = request(self.options).map_err(|refusal| match refusal {
+            Refusal::Options(text) => unread(&text),
+            Refusal::Engine(text) => fault(text),
+        })?;
         request.stdin_once = request.open_stdin;
         request.attach_output = outputs;
         let store = session.open_store()?;

@@ -12,11 +12,34 @@ use lighter_engine::container::{
 use lighter_image::Healthcheck;
 use std::collections::BTreeMap;
 
+/// Why a container cannot be asked for.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The options cannot be read.
+    Options(String),
+    /// They can, but no engine makes such a container: in Docker its daemon says so.
+    Engine(String),
+}
+
+impl Refusal {
+    /// Why.
+    pub(super) fn text(&self) -> &str {
+        let (Self::Options(text) | Self::Engine(text)) = self;
+        text
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(text: String) -> Self {
+        Self::Options(text)
+    }
+}
+
 /// What the engine is asked for.
 ///
 /// # Errors
 /// Options that have no sense, contradict each other, or are not supported.
-pub(super) fn request(mut options: Options) -> Result<CreateRequest, String> {
+pub(super) fn request(mut options: Options) -> Result<CreateRequest, Refusal> {
     refuse(&options)?;
     let health = health(&options)?;
     let host = host(&mut options)?;
@@ -49,7 +72,7 @@ pub(super) fn request(mut options: Options) -> Result<CreateRequest, String> {
 }
 
 /// Options that are understood, but cannot be kept.
-fn refuse(options: &Options) -> Result<(), String> {
+fn refuse(options: &Options) -> Result<(), Refusal> {
     if let Some(gpus) = &options.gpus {
         gpus::refuse(gpus)?;
     }
@@ -68,30 +91,30 @@ fn refuse(options: &Options) -> Result<(), String> {
         ("--ip6", options.ip6.is_some()),
     ];
     if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
-        return Err(format!("option {option} is not supported"));
+        return Err(format!("option {option} is not supported").into());
     }
     if let Some(runtime) = options.runtime.as_deref().filter(|name| !matches!(*name, "runc" | "lighter")) {
-        return Err(format!("unknown or invalid runtime name: {runtime}"));
+        return Err(Refusal::Engine(format!("unknown or invalid runtime name: {runtime}")));
     }
     if let Some(mode) = options.isolation.as_deref().filter(|mode| !matches!(*mode, "" | "default")) {
-        return Err(format!("invalid isolation ({mode}): linux only supports 'default'"));
+        return Err(Refusal::Engine(format!("invalid isolation ({mode}): linux only supports 'default'")));
     }
     if options.cgroupns.as_deref().is_some_and(|mode| !matches!(mode, "" | "host" | "private")) {
-        return Err("--cgroupns: invalid CGROUP mode".to_owned());
+        return Err("--cgroupns: invalid CGROUP mode".to_owned().into());
     }
     if let Some(share) = options.memory_swappiness.filter(|share| !(-1..=100).contains(share)) {
-        return Err(format!("invalid value: {share}. Valid memory swappiness range is 0-100"));
+        return Err(format!("invalid value: {share}. Valid memory swappiness range is 0-100").into());
     }
     if let Some(driver) = options.volume_driver.as_deref().filter(|name| *name != "local") {
-        return Err(format!("volume driver {driver:?} is not supported: local is"));
+        return Err(Refusal::Engine(format!("volume driver {driver:?} is not supported: local is")));
     }
     if options.userns.as_deref().is_some_and(|mode| mode != "host") {
-        return Err("--userns: invalid USER mode".to_owned());
+        return Err("--userns: invalid USER mode".to_owned().into());
     }
     Ok(())
 }
 
-fn host(options: &mut Options) -> Result<HostSettings, String> {
+fn host(options: &mut Options) -> Result<HostSettings, Refusal> {
     let (network, networks) = networks(options)?;
     Ok(HostSettings {
         mounts: mounts(options)?,
@@ -160,27 +183,27 @@ fn limits(options: &mut Options) -> ResourceLimits {
     }
 }
 
-fn restart(options: &Options) -> Result<RestartPolicy, String> {
-    let policy: RestartPolicy = options
-        .restart
-        .parse()
-        .map_err(|error: lighter_engine::container::ParseRestartPolicyError| error.to_string())?;
+fn restart(options: &Options) -> Result<RestartPolicy, Refusal> {
+    let policy: RestartPolicy =
+        options.restart.parse().map_err(|error: lighter_engine::container::ParseRestartPolicyError| {
+            Refusal::Engine(error.to_string())
+        })?;
     if options.rm && policy != RestartPolicy::No {
-        return Err("conflicting options: cannot specify both --restart and --rm".to_owned());
+        return Err("conflicting options: cannot specify both --restart and --rm".to_owned().into());
     }
     Ok(policy)
 }
 
-fn mounts(options: &mut Options) -> Result<Vec<lighter_engine::container::ContainerMount>, String> {
+fn mounts(options: &mut Options) -> Result<Vec<lighter_engine::container::ContainerMount>, Refusal> {
     let mut mounts = Vec::new();
     for volume in &options.volume {
-        mounts.push(mount::parse_volume(volume)?);
+        mounts.push(mount::parse_volume(volume).map_err(Refusal::Engine)?);
     }
     for wish in std::mem::take(&mut options.mount) {
         mounts.push(wish.into_wish()?);
     }
     for tmpfs in &options.tmpfs {
-        mounts.push(mount::parse_tmpfs(tmpfs)?);
+        mounts.push(mount::parse_tmpfs(tmpfs).map_err(Refusal::Engine)?);
     }
     Ok(mounts)
 }
@@ -232,7 +255,7 @@ fn exposed(texts: &[String]) -> Result<Vec<String>, String> {
 }
 
 /// `--network`, once or several times, with what is wished of each.
-fn networks(options: &Options) -> Result<(NetworkChoice, Vec<NetworkWish>), String> {
+fn networks(options: &Options) -> Result<(NetworkChoice, Vec<NetworkWish>), Refusal> {
     let mut wishes = Vec::new();
     for text in &options.network {
         wishes.push(network(text)?);
@@ -243,7 +266,8 @@ fn networks(options: &Options) -> Result<(NetworkChoice, Vec<NetworkWish>), Stri
     let first = &mut wishes[0];
     first.aliases.extend(options.network_alias.iter().cloned());
     if let Some(ip) = &options.ip {
-        first.address = Some(ip.parse().map_err(|_| format!("invalid IPv4 address: {ip}"))?);
+        let invalid = |_| Refusal::Engine(format!("invalid IPv4 address: {ip}"));
+        first.address = Some(ip.parse().map_err(invalid)?);
     }
     first.hardware_address = options.mac_address.clone().or(first.hardware_address.take());
     let choice = match first.network.as_str() {
@@ -251,24 +275,27 @@ fn networks(options: &Options) -> Result<(NetworkChoice, Vec<NetworkWish>), Stri
         "host" => NetworkChoice::Host,
         "none" => NetworkChoice::None,
         name => match name.strip_prefix("container:") {
-            Some("") => return Err("invalid container format container:<name|id>".to_owned()),
+            Some("") => {
+                return Err(Refusal::Engine("invalid container format container:<name|id>".to_owned()));
+            }
             Some(other) => NetworkChoice::Container(other.to_owned()),
             None => NetworkChoice::Named(name.to_owned()),
         },
     };
     let on_bridges = matches!(choice, NetworkChoice::Bridge | NetworkChoice::Named(_));
     if !on_bridges && wishes.len() > 1 {
-        return Err(
-            "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
-                .to_owned(),
-        );
+        let conflict =
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes";
+        return Err(conflict.to_owned().into());
     }
     if !matches!(choice, NetworkChoice::Named(_)) {
         if !wishes[0].aliases.is_empty() {
-            return Err("network-scoped aliases are only supported for user-defined networks".to_owned());
+            let fault = "network-scoped aliases are only supported for user-defined networks";
+            return Err(fault.to_owned().into());
         }
         if wishes[0].address.is_some() {
-            return Err("user specified IP address is supported on user defined networks only".to_owned());
+            let fault = "user specified IP address is supported on user defined networks only";
+            return Err(Refusal::Engine(fault.to_owned()));
         }
     }
     if choice == NetworkChoice::Bridge {
@@ -284,7 +311,7 @@ fn networks(options: &Options) -> Result<(NetworkChoice, Vec<NetworkWish>), Stri
 }
 
 /// A container in the network of another has its name, its files and its ports.
-fn conflicts_with_shared_network(options: &Options) -> Result<(), String> {
+fn conflicts_with_shared_network(options: &Options) -> Result<(), Refusal> {
     let conflicts = [
         ("hostname", options.hostname.is_some()),
         ("links", !options.link.is_empty()),
@@ -296,7 +323,9 @@ fn conflicts_with_shared_network(options: &Options) -> Result<(), String> {
     ];
     match conflicts.iter().find(|(_, given)| *given) {
         None => Ok(()),
-        Some((what, _)) => Err(format!("conflicting options: {what} and the container type network mode")),
+        Some((what, _)) => {
+            Err(Refusal::Engine(format!("conflicting options: {what} and the container type network mode")))
+        }
     }
 }
 
@@ -370,7 +399,7 @@ fn rlimits(options: &Options) -> Result<Vec<Rlimit>, String> {
     options.ulimit.iter().map(one).collect()
 }
 
-fn sharing(text: Option<&str>, option: &str, name: &str) -> Result<Sharing, String> {
+fn sharing(text: Option<&str>, option: &str, name: &str) -> Result<Sharing, Refusal> {
     match text {
         None | Some("" | "private") => Ok(Sharing::Private),
         Some("shareable") if option == "ipc" => Ok(Sharing::Shareable),
@@ -378,13 +407,13 @@ fn sharing(text: Option<&str>, option: &str, name: &str) -> Result<Sharing, Stri
         Some("host") => Ok(Sharing::Host),
         Some(text) => match text.strip_prefix("container:") {
             Some(other) if !other.is_empty() && option != "uts" => Ok(Sharing::Container(other.to_owned())),
-            _ if option == "ipc" => Err(format!("invalid IPC mode: {text}")),
-            _ => Err(format!("--{option}: invalid {name} mode")),
+            _ if option == "ipc" => Err(Refusal::Engine(format!("invalid IPC mode: {text}"))),
+            _ => Err(format!("--{option}: invalid {name} mode").into()),
         },
     }
 }
 
-fn health(options: &Options) -> Result<Option<Healthcheck>, String> {
+fn health(options: &Options) -> Result<Option<Healthcheck>, Refusal> {
     let check = Healthcheck {
         test: options
             .health_cmd
@@ -400,10 +429,10 @@ fn health(options: &Options) -> Result<Option<Healthcheck>, String> {
     };
     let given = check != Healthcheck::default();
     if given && options.no_healthcheck {
-        return Err("--no-healthcheck conflicts with --health-* options".to_owned());
+        return Err("--no-healthcheck conflicts with --health-* options".to_owned().into());
     }
     if check.retries < 0 {
-        return Err("--health-retries cannot be negative".to_owned());
+        return Err("--health-retries cannot be negative".to_owned().into());
     }
     for (name, duration) in [
         ("Interval", check.interval),
@@ -412,7 +441,7 @@ fn health(options: &Options) -> Result<Option<Healthcheck>, String> {
         ("StartInterval", check.start_interval),
     ] {
         if (1..1_000_000).contains(&duration) {
-            return Err(format!("{name} in Healthcheck cannot be less than 1ms"));
+            return Err(Refusal::Engine(format!("{name} in Healthcheck cannot be less than 1ms")));
         }
     }
     Ok(given.then_some(check))

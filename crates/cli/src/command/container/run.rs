@@ -31,13 +31,13 @@ impl Verb for Run {
             sig_proxy: self.sig_proxy && !self.options.tty,
         };
         let cidfile = CidFile::make(self.options.cidfile.as_deref()).map_err(|fault| refused(&fault))?;
-        let image = begin::Image::of(&self.options);
+        let image = begin::Image::of(&self.options).map_err(|fault| refused(&fault))?;
         if host_network_discards(&self.options) {
             session.remark("WARNING: Published ports are discarded when using host network mode");
         }
         remark_on_kernel_memory(&self.options, session);
         let asks_for_network = !self.options.network.is_empty() || !self.options.publish.is_empty();
-        let mut request = request(self.options).map_err(|fault| refused(&fault))?;
+        let mut request = request(self.options).map_err(|fault| refused(fault.text()))?;
         request.stdin_once = !self.detach && streams.stdin;
         if !self.detach {
             request.attach_output = outputs(streams);
@@ -125,7 +125,12 @@ fn make(
 
 /// The failure to make or start a container, in Docker's form.
 fn refused(text: &str) -> Failure {
-    Failure::new(format!("lighter: {text}\n\nRun 'lighter run --help' for more information"))
+    refused_by("run", text)
+}
+
+/// What a verb does not do, with the exit code that no program in a container gives.
+pub(super) fn refused_by(verb: &str, text: &str) -> Failure {
+    Failure::new(format!("lighter: {text}\n\nRun 'lighter {verb} --help' for more information"))
         .with_code(NOT_STARTED)
 }
 
