@@ -87,3 +87,15 @@ fn an_archive_without_files_makes_an_image_to_start_from() {
     let asked = lighter.run(["create", "--platform", "linux/s390x", "none", "x"]);
     assert_eq!((asked.code, asked.err.as_str()), (0, ""));
 }
+
+#[test]
+fn a_prune_without_images_reclaims_nothing() {
+    let lighter = Lighter::with_busybox();
+    // what is loaded of an archive that is none stays behind
+    let archive = lighter.path("busybox.tar");
+    lighter.refused(["load", "-i", archive.to_str().expect("text")]);
+    assert_eq!(lighter.ok(["image", "prune", "-f"]), "Total reclaimed space: 0B\n");
+    lighter.build("image", "FROM busybox\nRUN echo a > /a\n", &[]);
+    lighter.build("image", "FROM busybox\nRUN echo b > /a\n", &[]);
+    assert!(lighter.ok(["image", "prune", "-f"]).contains("deleted: sha256:"));
+}

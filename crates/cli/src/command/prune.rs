@@ -34,7 +34,9 @@ impl Verb for ImagePrune {
         let store = session.open_store()?;
         let (removed, freed) =
             prune_images(&store, &filters, all).map_err(|error| Failure::because(&error))?;
-        session.print(&format!("{}{}", images(&removed), total(freed.bytes))).map(|()| 0)
+        // what interrupted work left goes on this occasion too, but it was no image
+        let bytes = if removed.is_empty() { 0 } else { freed.bytes };
+        session.print(&format!("{}{}", images(&removed), total(bytes))).map(|()| 0)
     }
 }
 
