@@ -452,3 +452,18 @@ fn variables_have_an_order() {
     assert_eq!(seen, "PATH=/bin\nHOSTNAME=h\nX=1\nA=1\nB=5\nY=1\nHOME=/root\n");
     lighter.ok(["rm", "-f", "box"]);
 }
+
+#[test]
+fn a_stopped_container_knows_its_networks() {
+    let lighter = Lighter::with_busybox();
+    let id = lighter.ok(["network", "create", "net"]);
+    let create = ["create", "--name", "box", "--network", "net", "--network-alias", "other", "-h", "host"];
+    lighter.ok(create.iter().chain(&["busybox", "true"]).copied());
+    let template = "{{with .NetworkSettings.Networks.net}}{{.NetworkID}} {{json .DNSNames}}{{end}}";
+    assert_eq!(field(&lighter, template), " null");
+    lighter.ok(["start", "-a", "box"]);
+    let short = &field(&lighter, "{{.Id}}")[..12];
+    assert_eq!(field(&lighter, template), format!(r#"{} ["box","other","{short}","host"]"#, id.trim()));
+    lighter.ok(["rm", "box"]);
+    lighter.ok(["network", "rm", "net"]);
+}

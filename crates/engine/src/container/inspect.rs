@@ -11,7 +11,9 @@ use lighter_sandbox::{DEFAULT_SHM_SIZE_BYTES, MASKED_PATHS, READONLY_PATHS, Rlim
 use lighter_store::Store;
 use serde_json::{Map, Value, json};
 
+use super::network::look_up;
 use super::settings::{HostAddress, HostSettings, NetworkChoice, RestartPolicy, Settings, Sharing};
+use super::shim::network::names_of;
 use super::shim::spec;
 use super::state::{Container, EndpointState, State, Status};
 
@@ -48,7 +50,7 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         "GraphDriver": graph_driver(store, container),
         "Mounts": mounts::mounts(store, &settings.host.mounts),
         "Config": config(settings),
-        "NetworkSettings": network_settings(state),
+        "NetworkSettings": network_settings(store, container),
     })
 }
 
@@ -436,7 +438,8 @@ fn port_bindings(publications: &[Publication]) -> Value {
     json!(bindings)
 }
 
-fn network_settings(state: &State) -> Value {
+fn network_settings(store: &Store, container: &Container) -> Value {
+    let state = &container.state;
     let host = &state.settings.host;
     let network = state.network.clone().unwrap_or_default();
     let mut ports: BTreeMap<String, Value> = BTreeMap::new();
@@ -458,7 +461,7 @@ fn network_settings(state: &State) -> Value {
         names.push(network_mode(&host.network));
     }
     for name in names.into_iter().filter(|name| !name.starts_with("container:")) {
-        let shown = endpoint(network.endpoints.get(&name), &name, &state.settings);
+        let shown = endpoint(store, container, network.endpoints.get(&name), &name);
         networks.insert(name, shown);
     }
     let default = network.endpoints.get("bridge");
@@ -484,8 +487,13 @@ fn network_settings(state: &State) -> Value {
     })
 }
 
-fn endpoint(state: Option<&EndpointState>, name: &str, settings: &Settings) -> Value {
-    let wish = settings.host.networks.iter().find(|wish| wish.network == name);
+/// A network, as the container is or was in it: which one it is, and its names there, it knows since it first ran.
+fn endpoint(store: &Store, container: &Container, state: Option<&EndpointState>, name: &str) -> Value {
+    let has_run = container.state.started_at.is_some();
+    let known = state.map(|one| one.network_id.clone());
+    let id = known.or_else(|| Some(look_up(store, name).ok().filter(|_| has_run)?.id));
+    let wish = container.state.settings.host.networks.iter().find(|wish| wish.network == name);
+    let names = wish.filter(|_| has_run && name != "bridge").map(|wish| names_of(container, wish));
     let aliases = wish.map(|wish| wish.aliases.clone()).unwrap_or_default();
     let address = wish.and_then(|wish| wish.address);
     json!({
@@ -495,7 +503,7 @@ fn endpoint(state: Option<&EndpointState>, name: &str, settings: &Settings) -> V
         "MacAddress": state.map(hardware_address).unwrap_or_default(),
         "DriverOpts": Value::Null,
         "GwPriority": 0,
-        "NetworkID": state.map(|one| one.network_id.clone()).unwrap_or_default(),
+        "NetworkID": id.unwrap_or_default(),
         "EndpointID": state.map(|one| one.endpoint.host_interface.clone()).unwrap_or_default(),
         "Gateway": state.map(|one| one.endpoint.gateway.to_string()).unwrap_or_default(),
         "IPAddress": state.map(|one| one.endpoint.address.to_string()).unwrap_or_default(),
@@ -503,7 +511,7 @@ fn endpoint(state: Option<&EndpointState>, name: &str, settings: &Settings) -> V
         "IPv6Gateway": "",
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
-        "DNSNames": state.filter(|_| name != "bridge").map(|one| one.aliases.clone()),
+        "DNSNames": state.filter(|_| name != "bridge").map(|one| one.aliases.clone()).or(names),
     })
 }
 

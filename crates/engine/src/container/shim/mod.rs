@@ -10,7 +10,7 @@ mod clients;
 pub(super) mod copies;
 mod health;
 mod log;
-mod network;
+pub(super) mod network;
 mod run;
 pub(super) mod spec;
 mod start;

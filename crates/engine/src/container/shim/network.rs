@@ -315,7 +315,7 @@ fn unregister(store: &Store, runtime: &Path, network: &str, endpoint: &Endpoint)
 }
 
 /// All names that others on a network may call a container.
-fn names_of(container: &Container, wish: &NetworkWish) -> Vec<String> {
+pub(crate) fn names_of(container: &Container, wish: &NetworkWish) -> Vec<String> {
     let settings = &container.state.settings;
     let short = container.record.id.short().to_owned();
     let mut names = vec![container.record.name.clone()];
