@@ -192,3 +192,15 @@ fn what_a_reboot_has_ended_is_started_again() {
     assert_eq!(lighter.ok(["ps", "--format", "{{.Names}}"]), "unless\nalways\n");
     lighter.ok(["rm", "-f", "always", "unless", "failure", "no", "stopped"]);
 }
+
+#[test]
+fn a_container_that_is_about_to_end_can_be_copied_from() {
+    let lighter = Lighter::with_busybox();
+    lighter.ok(["create", "--name", "short", "busybox", "sh", "-c", "echo 1 > /f"]);
+    // between the end of the process and the record of it
+    for _ in 0..20 {
+        lighter.ok(["start", "short"]);
+        lighter.ok(["cp", "short:/bin/busybox", "out"]);
+        lighter.ok(["wait", "short"]);
+    }
+}

@@ -444,10 +444,15 @@ enum SiteKind {
     Mounted(PathBuf, bool),
 }
 
+/// Whether the process whose root this was has ended, which may not be written down yet.
+fn is_gone(root: &Path) -> bool {
+    std::fs::read_link(root).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 impl Site {
     fn of(store: &Store, container: &Container, path: &ImagePath) -> Result<Self, CopyError> {
-        if container.state.is_running() {
-            let root = PathBuf::from(format!("/proc/{}/root", container.state.pid));
+        let root = PathBuf::from(format!("/proc/{}/root", container.state.pid));
+        if container.state.is_running() && !is_gone(&root) {
             let view = View::open_directory(&root)?;
             return Ok(Self { view, path: path.clone(), kind: SiteKind::Running(root) });
         }
