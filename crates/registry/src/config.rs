@@ -171,7 +171,7 @@ impl Default for Limits {
             layers: 1024,
             manifests: 4096,
             tags: 1 << 20,
-            chunk_bytes: 8 << 20,
+            chunk_bytes: 4 << 20,
         }
     }
 }
