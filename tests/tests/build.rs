@@ -34,6 +34,18 @@ fn a_rebuild_with_nothing_changed_runs_nothing() {
 }
 
 #[test]
+fn a_link_that_leads_into_what_another_step_takes_is_seen_whole() {
+    let lighter = Lighter::with_busybox();
+    let dockerfile = "FROM busybox\nCOPY l /x/\nCOPY a/b /y/\n";
+    for content in ["one", "two"] {
+        let context = lighter.context(dockerfile, &[("a/b/f", "same"), ("a/c/f", content)]);
+        std::os::unix::fs::symlink("a", context.join("l")).expect("makes the link");
+        lighter.ok(["build", "-t", "linked", context.to_str().expect("text")]);
+        assert_eq!(lighter.ok(["run", "--rm", "linked", "cat", "/x/c/f"]), content);
+    }
+}
+
+#[test]
 fn a_step_whose_rebuilt_input_is_the_same_is_not_run_again() {
     let lighter = Lighter::with_busybox();
     let dockerfile = "FROM busybox AS made\nARG WHO\nRUN : $WHO; echo same > /out\nFROM busybox\n\

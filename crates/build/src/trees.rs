@@ -24,6 +24,8 @@ const THREADS: usize = 2;
 #[derive(Debug, Default)]
 pub(crate) struct Listings {
     known: Mutex<HashMap<(Files, bool), Arc<Listing>>>,
+    /// Where steps can reach in a context.
+    reach: Mutex<HashMap<Files, Arc<Reach>>>,
     /// Where what one step has taken is looked at once more: the step.
     only: Option<StepId>,
 }
@@ -43,35 +45,70 @@ impl Listings {
         self.lock().values().map(|listing| listing.files_read()).sum()
     }
 
-    /// The listing of a context: where some step can reach, or, with `whole`, all of it.
-    pub(crate) fn of(&self, site: &Site<'_>, files: &Files, whole: bool) -> Result<Arc<Listing>, StepError> {
+    /// The listing of a context that has all that is at a real path: of where some step can reach, or, where a link has
+    /// led out of that, of the whole.
+    pub(crate) fn holding(
+        &self,
+        site: &Site<'_>,
+        files: &Files,
+        real: &ImagePath,
+    ) -> Result<Arc<Listing>, StepError> {
+        let is_whole = !self.reach(site, files).holds(real);
+        self.of(site, files, is_whole)
+    }
+
+    fn of(&self, site: &Site<'_>, files: &Files, is_whole: bool) -> Result<Arc<Listing>, StepError> {
         let mut known = self.lock();
-        if let Some(listing) = known.get(&(files.clone(), whole)) {
+        if let Some(listing) = known.get(&(files.clone(), is_whole)) {
             return Ok(Arc::clone(listing));
         }
         let context = site.context(files)?;
-        let filter = filter(site, files, whole, self.only)?;
+        let reach = if is_whole { Arc::default() } else { self.reach(site, files) };
+        let filter = reach.filter(context);
         let options = ScanOptions {
             filter: Some(&filter),
             index: context.index.as_deref(),
             now: site.clock(),
             threads: THREADS,
         };
-        let before = self.only.and_then(|_| site.listings.lock().get(&(files.clone(), whole)).cloned());
-        let listing = match before {
+        let listing = match self.before(site, files, is_whole) {
             Some(before) => before.again(Some(&filter))?,
             None => scan(&context.root, &options)?,
         };
         let listing = Arc::new(listing);
-        known.insert((files.clone(), whole), Arc::clone(&listing));
+        known.insert((files.clone(), is_whole), Arc::clone(&listing));
         Ok(listing)
+    }
+
+    /// For a second look: the listing at the first one.
+    fn before(&self, site: &Site<'_>, files: &Files, is_whole: bool) -> Option<Arc<Listing>> {
+        self.only?;
+        let first = site.listings.lock();
+        let known = |is_whole| first.get(&(files.clone(), is_whole)).cloned();
+        known(is_whole).or_else(|| known(!is_whole))
+    }
+
+    fn reach(&self, site: &Site<'_>, files: &Files) -> Arc<Reach> {
+        let mut known = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
+        let reach = known.entry(files.clone()).or_insert_with(|| Arc::new(Reach::of(site, files, self.only)));
+        Arc::clone(reach)
     }
 
     /// Whether what a step can reach of a context is as it was listed. Where this says no, a closer look may say yes.
     pub(crate) fn is_still(&self, site: &Site<'_>, files: &Files, step: StepId) -> Result<bool, StepError> {
-        let listing = |whole| Some((whole, self.lock().get(&(files.clone(), whole)).cloned()?));
-        let Some((whole, listing)) = listing(false).or_else(|| listing(true)) else { return Ok(false) };
-        Ok(listing.is_still(Some(&filter(site, files, whole, Some(step))?))?)
+        let context = site.context(files)?;
+        let listing = |is_whole| self.lock().get(&(files.clone(), is_whole)).cloned();
+        let near = listing(false).map(|listing| (listing, Reach::of(site, files, Some(step))));
+        let whole = listing(true).map(|listing| (listing, Reach::default()));
+        if near.is_none() && whole.is_none() {
+            return Ok(false);
+        }
+        for (listing, reach) in near.into_iter().chain(whole) {
+            if !listing.is_still(Some(&reach.filter(context)))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Writes down what was found out, for the next build.
@@ -84,20 +121,37 @@ impl Listings {
     }
 }
 
-/// What of a context steps can reach, or one of them; with `whole`, all of it.
-fn filter(
-    site: &Site<'_>,
-    files: &Files,
-    whole: bool,
-    only: Option<StepId>,
-) -> Result<impl Fn(&[u8], bool) -> Verdict + Sync, StepError> {
-    let mut steps = site.inputs.plan.steps.iter().filter(|step| only.is_none_or(|only| step.id == only));
-    let prefixes = if whole { vec![Vec::new()] } else { prefixes(&mut steps, files) };
-    let ignore = ignore_filter(site.context(files)?.ignore.as_deref(), &ImagePath::root());
-    Ok(move |path: &[u8], is_folder: bool| {
-        let leads = prefixes.iter().any(|prefix| is_below(path, prefix) || is_below(prefix, path));
-        if leads { ignore(path, is_folder) } else { Verdict::Skip }
-    })
+/// Where steps can reach in a context: the parts before the first wildcard of what they take. By default that is
+/// everywhere.
+#[derive(Debug)]
+struct Reach(Vec<Vec<u8>>);
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self(vec![Vec::new()])
+    }
+}
+
+impl Reach {
+    /// Of all steps, or of one.
+    fn of(site: &Site<'_>, files: &Files, only: Option<StepId>) -> Self {
+        let steps = site.inputs.plan.steps.iter();
+        Self(prefixes(&mut steps.filter(|step| only.is_none_or(|only| step.id == only)), files))
+    }
+
+    /// Whether all that is at a real path is in it.
+    fn holds(&self, real: &ImagePath) -> bool {
+        self.0.iter().any(|prefix| is_below(real.relative(), prefix))
+    }
+
+    /// A walk's filter.
+    fn filter<'a>(&'a self, context: &'a ContextFiles) -> impl Fn(&[u8], bool) -> Verdict + Sync + use<'a> {
+        let ignore = ignore_filter(context.ignore.as_deref(), &ImagePath::root());
+        move |path: &[u8], is_folder: bool| {
+            let leads = self.0.iter().any(|prefix| is_below(path, prefix) || is_below(prefix, path));
+            if leads { ignore(path, is_folder) } else { Verdict::Skip }
+        }
+    }
 }
 
 /// The parts before the first wildcard of all that steps take from a context.
@@ -205,12 +259,7 @@ impl Tree<'_> {
         let found = match self {
             Self::View => tree_digest(view, path, options)?,
             Self::Listed { site, listings, files } => {
-                let near = listings.of(site, files, false)?;
-                match near.digest(path, options)? {
-                    Some(digest) => Some(digest),
-                    // a link has led out of what was listed
-                    None => listings.of(site, files, true)?.digest(path, options)?,
-                }
+                listings.holding(site, files, path)?.digest(path, options)?
             }
         };
         found.ok_or_else(|| missing(path))
@@ -262,12 +311,8 @@ pub(crate) fn files_of_copy(site: &Site<'_>, copy: &Copy) -> Result<Option<FileL
     let context = site.context(&copy.from)?;
     let view = View::open_directory(&context.root)?;
     let with_mode = !matches!(copy.chmod, Some(Chmod::Bits(_)));
-    let near = site.listings.of(site, &copy.from, false)?;
     for_each_selected(&view, Some(context), copy, |sieve, selected| {
-        let listing = match near.entry(&selected.real) {
-            None if !selected.real.is_root() => site.listings.of(site, &copy.from, true)?,
-            _ => Arc::clone(&near),
-        };
+        let listing = site.listings.holding(site, &copy.from, &selected.real)?;
         let base = selected.real.relative();
         let filter = sieve.filter(&selected.real);
         listing.for_each_fact(|fact| {

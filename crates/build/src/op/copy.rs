@@ -253,7 +253,7 @@ impl Job<'_> {
         {
             return Ok(false);
         }
-        let listing = self.site.listings.of(self.site, &self.copy.from, false)?;
+        let listing = self.site.listings.holding(self.site, &self.copy.from, &selected.real)?;
         let (files, size_bytes) = listing.size(&selected.real);
         Ok(files >= WORTH_AN_INVENTORY && size_bytes / files <= SMALL_ON_AVERAGE)
     }
@@ -273,7 +273,7 @@ impl Job<'_> {
         {
             return Ok(());
         }
-        let listing = self.site.listings.of(self.site, &self.copy.from, false)?;
+        let listing = self.site.listings.holding(self.site, &self.copy.from, &selected.real)?;
         match listing.inventory(&selected.real, options) {
             Some(inventory) if inventory.agrees_with(&copied) => {
                 inventory.save(&scratch.inventory()).map_err(StepError::io("writing an inventory".to_owned()))
@@ -295,7 +295,7 @@ impl Job<'_> {
         let filter = sieve.filter(&selected.real);
         let destination = self.destination(selected, false)?;
         let options = self.options(Some(&filter));
-        let listing = self.site.listings.of(self.site, &self.copy.from, false)?;
+        let listing = self.site.listings.holding(self.site, &self.copy.from, &selected.real)?;
         let Some(now) = listing.inventory(&selected.real, &options) else { return Ok(false) };
         let real = &selected.real;
         Ok(copy_over(&self.from, real, self.writer, &destination, &options, (earlier, &now))?)
