@@ -44,17 +44,14 @@ pub(crate) struct Collector<'a> {
 /// What an entry of an inventory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// A directory.
     Folder,
-    /// A directory that is there for what is in it: where there was one already, that stays as it is.
-    Way,
     File,
     Link,
 }
 
 impl Piece {
     pub(super) const fn is_folder(self) -> bool {
-        matches!(self, Self::Folder | Self::Way)
+        matches!(self, Self::Folder)
     }
 }
 
@@ -109,7 +106,7 @@ impl<'a> Collector<'a> {
         }
         self.leave(path);
         for (path, metadata) in std::mem::take(&mut self.owed) {
-            self.inventory.put(&path, b'w', &metadata, 0, b"");
+            self.inventory.put(&path, b'd', &metadata, 0, b"");
             self.inventory.copied.folders += 1;
         }
         let metadata = self.options.metadata(entry);
@@ -291,7 +288,6 @@ impl<'a> Iterator for Records<'a> {
         let path = take(&mut rest, path_length)?;
         let piece = match take(&mut rest, 1)? {
             b"d" => Piece::Folder,
-            b"w" => Piece::Way,
             b"f" => Piece::File,
             b"l" => Piece::Link,
             _ => return None,

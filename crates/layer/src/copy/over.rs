@@ -99,11 +99,6 @@ impl Over<'_> {
     }
 
     fn folder(&self, record: Record<'_>) -> Result<(), WriteError> {
-        let is_way = record.piece == Piece::Way;
-        if is_way && self.below(record.path)?.is_some_and(|entry| entry.is_folder()) {
-            // it stays as it is below, also where something is to be put into it
-            return Ok(());
-        }
         let (slot, name) = self.slot(record.path)?;
         let metadata = record.metadata();
         let (slot, fresh) = self.to.enter(&slot, name, &metadata)?;

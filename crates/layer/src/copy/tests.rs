@@ -135,6 +135,20 @@ fn filters_leave_out_and_look_inside() {
 }
 
 #[test]
+fn a_directory_that_is_there_for_its_content_styles_the_one_below() {
+    let filter = |path: &[u8], is_folder: bool| match path {
+        b"a/keep" => Verdict::Keep,
+        _ if is_folder => Verdict::Descend,
+        _ => Verdict::Skip,
+    };
+    let tree: &[&str] = &["a@750/", "a/keep=1", "a/no=2", "b@750/", "b/no=3"];
+    let below: &[&str] = &["x/a@700/", "x/a/old=1", "x/b@700/"];
+    let options = CopyOptions { filter: Some(&filter), ..CopyOptions::default() };
+    let lines = Case { source: tree, below, from: "/", to: "/x", options }.run().unwrap();
+    assert_eq!(lines, ["x/", "x/a/ @750", "x/a/keep=1", "x/a/old=1", "x/b/ @700"]);
+}
+
+#[test]
 fn shared_files_stay_shared_and_times_stay() {
     let source = layer(&["t/a=same", "t/b&t/a", "t/d/c&t/a", "t/big=x"]);
     let big = std::fs::File::options().write(true).open(source.path().join("t/big")).unwrap();

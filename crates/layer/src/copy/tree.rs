@@ -201,6 +201,9 @@ impl<'a> Job<'a> {
             let [.., parent, level] = &mut levels[..=at] else { break };
             if let Some(parent) = &parent.to {
                 let (slot, fresh) = self.to.enter(&parent.slot, &level.name, &level.metadata)?;
+                if !fresh {
+                    self.to.restyle(&slot, &level.metadata)?;
+                }
                 self.copied.folders += 1;
                 self.put_folder(&slot)?;
                 level.to = Some(Target { slot, fresh });
