@@ -1,5 +1,7 @@
 //! Containers that outlive the command that started them: their life, their files, their network.
 
+use std::fs::File;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use lighter_tests::Lighter;
@@ -466,4 +468,32 @@ fn a_stopped_container_knows_its_networks() {
     assert_eq!(field(&lighter, template), format!(r#"{} ["box","other","{short}","host"]"#, id.trim()));
     lighter.ok(["rm", "box"]);
     lighter.ok(["network", "rm", "net"]);
+}
+
+/// Whether a process waits for a file lock.
+fn waits(child: &Child) -> bool {
+    let locks = std::fs::read_to_string("/proc/locks").expect("the locks");
+    let pid = child.id().to_string();
+    locks.lines().any(|line| line.contains("->") && line.split_whitespace().any(|word| word == pid))
+}
+
+#[test]
+fn what_is_started_while_it_is_removed_is_one_of_the_two() {
+    let lighter = Lighter::with_busybox();
+    lighter.ok(["create", "--name", "box", "busybox", "sleep", "1000"]);
+    // the removal has seen that the container is down, and goes no further
+    let lock = File::options().append(true).open(lighter.root().join("update-lock")).expect("the lock");
+    lock.lock().expect("is free");
+    let mut remove = lighter.command(["rm", "box"]).spawn().expect("starts");
+    eventually("rm waits", || waits(&remove));
+    let mut start = lighter.command(["start", "box"]).spawn().expect("starts");
+    eventually("start waits or is done", || {
+        waits(&start) || start.try_wait().expect("is our child").is_some()
+    });
+    drop(lock);
+    let (removed, started) = (remove.wait().expect("ends"), start.wait().expect("ends"));
+    let left = lighter.ok(["ps", "-aq"]);
+    lighter.run(["rm", "-f", "box"]);
+    assert_ne!(removed.success(), started.success(), "removed and started: {left:?}");
+    assert_eq!(left.is_empty(), removed.success());
 }

@@ -306,12 +306,37 @@ impl Store {
         id: &ContainerId,
         idle: impl FnOnce() -> bool,
     ) -> Result<bool, RecordError> {
-        let _closed = self.close_gate()?;
+        let closed = self.close_gate()?;
         let (pins, _) = lease::pins(self.layout())?;
-        if pins.containers.contains(id) || !idle() {
+        if pins.containers.contains(id) {
             return Ok(false);
         }
+        self.remove_behind_gate(&closed, id, idle)
+    }
+
+    /// Removes a container, whoever holds it, unless it is in use: `idle` says that, and [`Store::hold_container`] does
+    /// not say that it is there while `idle` is asked, or afterwards.
+    ///
+    /// # Errors
+    /// When it cannot be moved away.
+    pub fn remove_container_if(
+        &self,
+        id: &ContainerId,
+        idle: impl FnOnce() -> bool,
+    ) -> Result<bool, RecordError> {
+        self.remove_behind_gate(&self.close_gate()?, id, idle)
+    }
+
+    fn remove_behind_gate(
+        &self,
+        _closed: &lock::Closed,
+        id: &ContainerId,
+        idle: impl FnOnce() -> bool,
+    ) -> Result<bool, RecordError> {
         let _lock = self.update()?;
+        if !idle() {
+            return Ok(false);
+        }
         self.throw_container_away(id)
     }
 

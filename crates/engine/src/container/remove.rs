@@ -1,11 +1,17 @@
 //! `rm`: a container and what was made for it alone.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use lighter_store::{RecordError, Store, VolumeError};
 
 use super::client::{self, ClientError};
 use super::events;
 use super::settings::MountSource;
-use super::state::{Container, FindError, find, shim_is_alive};
+use super::state::{Container, FindError, Status, find, shim_is_alive};
+
+/// How long the shim of a container that has ended may take to go.
+const PATIENCE_WITH_SHIM: Duration = Duration::from_secs(30);
 
 /// Why a container was not removed.
 #[derive(Debug, thiserror::Error)]
@@ -67,18 +73,36 @@ pub fn remove(store: &Store, text: &str, force: bool, volumes: bool) -> Result<(
         }
         found => found?,
     };
-    if container.state.is_running() || container.state.status == super::Status::Restarting {
-        if !force {
-            let name = container.record.name;
-            return Err(RemoveError::Running { name, status: container.state.status.name() });
+    let mut container = container;
+    let began = Instant::now();
+    loop {
+        if container.state.is_running() || container.state.status == Status::Restarting {
+            if !force {
+                return Err(running(&container));
+            }
+            client::kill_for_good(store, &container)?;
         }
-        client::kill_for_good(store, &container)?;
+        let id = &container.record.id;
+        if store.remove_container_if(id, || !shim_is_alive(store, id)).map_err(RemoveFilesError::from)? {
+            break;
+        }
+        // its shim is about to go, or has come since we looked
+        match find(store, id.as_str()) {
+            Err(error) if error.is_missing() => break,
+            _ if began.elapsed() > PATIENCE_WITH_SHIM => return Err(running(&container)),
+            found => container = found?,
+        }
+        thread::sleep(Duration::from_millis(1));
     }
-    remove_files(store, &container, volumes || container.state.settings.host.auto_remove)?;
+    gone(store, &container, volumes || container.state.settings.host.auto_remove)?;
     if let Err(error) = store.empty_trash() {
         tracing::warn!(%error, "what was thrown away stays until the next collection");
     }
     Ok(())
+}
+
+fn running(container: &Container) -> RemoveError {
+    RemoveError::Running { name: container.record.name.clone(), status: container.state.status.name() }
 }
 
 /// Removes what is left of a container of which nothing is known but its id.
@@ -110,6 +134,11 @@ pub(super) fn remove_files(
     volumes: bool,
 ) -> Result<(), RemoveFilesError> {
     store.remove_container(&container.record.id)?;
+    gone(store, container, volumes)
+}
+
+/// Tells that a container is no more, and removes the volumes that were made for it alone, if that is wanted.
+fn gone(store: &Store, container: &Container, volumes: bool) -> Result<(), RemoveFilesError> {
     events::note(store, container, "destroy", &[]);
     for mount in &container.state.settings.host.mounts {
         if let MountSource::Volume { name, anonymous: true, .. } = &mount.source

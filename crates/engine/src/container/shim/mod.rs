@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lighter_store::{ContainerId, OpenError, Store};
+use lighter_store::{ContainerId, FindContainerError, OpenError, Store};
 use serde::{Deserialize, Serialize};
 
 use super::message::{self, Frame, Reply};
@@ -175,6 +175,11 @@ fn own(mut starter: UnixStream) -> Result<(), ShimError> {
     let in_file = |source| ShimError::File { path: path.clone(), source };
     let alive = File::open(&path).map_err(in_file)?;
     take_over(&store, &order.container, &alive)?;
+    // whoever removes it looks for our lock: it must still be there now that we have that
+    if !store.hold_container(&order.container).map_err(|error| FindError::Record(error.into()))? {
+        let missing = FindContainerError::NotFound(order.container.to_string());
+        return Err(FindError::Find(missing).into());
+    }
     run::Shim::new(store, order.runtime, order.container).live(starter, order.attach)
 }
 
