@@ -12,16 +12,21 @@ use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 /// Finds the commit that a reference stands for: a branch goes before a tag of the same name.
 pub(crate) fn commit(source: &GitSource, cancel: &CancelToken) -> Result<String, FetchError> {
     let reference = source.reference.as_str();
-    if is_commit(reference) {
-        return Ok(reference.to_owned());
-    }
     let name = if reference.is_empty() { "HEAD" } else { reference };
+    if is_commit(reference) {
+        return checked(source, name, reference.to_owned());
+    }
     let peeled = format!("{name}^{{}}");
     let listing = git(None, &["ls-remote", "--", &source.remote, name, &peeled], &source.remote, cancel)?;
     let commit = choose(&listing, name).ok_or_else(|| FetchError::NotFound {
         what: format!("reference `{name}` of git repository {}", source.remote),
         reason: "the remote has no such branch, tag or commit".to_owned(),
     })?;
+    checked(source, name, commit)
+}
+
+/// A commit that is not what its checksum says is not used.
+fn checked(source: &GitSource, name: &str, commit: String) -> Result<String, FetchError> {
     match &source.checksum {
         Some(wanted) if !commit.starts_with(&wanted.0) => Err(FetchError::Checksum {
             what: format!("{}#{name}", source.remote),
@@ -120,14 +125,7 @@ fn git(
     remote: &str,
     cancel: &CancelToken,
 ) -> Result<String, FetchError> {
-    let mut command = Command::new("git");
-    if let Some(folder) = folder {
-        command.arg("-C").arg(folder);
-    }
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for (name, value) in environment() {
-        command.env(name, value);
-    }
+    let mut command = command(folder, args);
     let mut child = command.spawn().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => FetchError::Transfer {
             what: remote.to_owned(),
@@ -170,6 +168,34 @@ fn git(
     listing.map_err(|error| transfer(remote, &error))
 }
 
+fn command(folder: Option<&Path>, args: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    if let Some(folder) = folder {
+        command.arg("-C").arg(folder);
+    }
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for name in OF_ANOTHER_REPOSITORY {
+        command.env_remove(name);
+    }
+    command.envs(environment());
+    command
+}
+
+/// What names the repository that git is to work on: a build that a hook of some repository starts has it from there.
+const OF_ANOTHER_REPOSITORY: [&str; 11] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+
 /// What git is told beside its arguments: never to ask anybody, and to make files as everybody expects them.
 fn environment() -> [(&'static OsStr, OsString); 4] {
     let pair = |name: &'static str, value: &str| (OsStr::new(name), OsString::from(value));
@@ -187,6 +213,8 @@ fn transfer(remote: &str, error: &std::io::Error) -> FetchError {
 
 #[cfg(test)]
 mod tests {
+    use lighter_dockerfile::plan::Checksum;
+
     use super::*;
 
     const LISTING: &str = "aaa\tHEAD\nbbb\trefs/heads/v1\nccc\trefs/tags/v1\nddd\trefs/tags/v1^{}\n\
@@ -202,6 +230,32 @@ mod tests {
         check("v2", Some("fff"));
         check("light", Some("ggg"));
         check("none", None);
+    }
+
+    #[test]
+    fn a_commit_that_is_named_is_checked_too() {
+        let id = "a".repeat(40);
+        let asked = |checksum: &str| {
+            let source = GitSource {
+                remote: "https://example.invalid/r.git".to_owned(),
+                reference: id.clone(),
+                subdirectory: String::new(),
+                keep_git_dir: false,
+                submodules: true,
+                checksum: Some(Checksum(checksum.to_owned())),
+            };
+            commit(&source, &CancelToken::new())
+        };
+        assert_eq!(asked(&id[..12]).unwrap(), id);
+        assert!(matches!(asked("b"), Err(FetchError::Checksum { .. })));
+    }
+
+    #[test]
+    fn the_repository_of_a_hook_is_left_alone() {
+        let command = command(None, &["init"]);
+        let removed: Vec<&OsStr> =
+            command.get_envs().filter(|(_, value)| value.is_none()).map(|(name, _)| name).collect();
+        assert!(removed.contains(&OsStr::new("GIT_DIR")) && removed.contains(&OsStr::new("GIT_INDEX_FILE")));
     }
 
     #[test]
