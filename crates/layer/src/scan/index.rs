@@ -8,7 +8,12 @@
 //! # Trust
 //! A file is written down only if both its times are older than the start of the scan by more than the clock
 //! of the file system may lag. Whoever changes it later gives it another time, since that clock has moved on.
+//! Times without a fraction may come from a file system that counts seconds, or two at a time.
+//!
+//! What lies on a file system that cannot be written is never written down: the next image that is mounted there may
+//! have another file with the same number and the same times.
 
+use std::collections::HashSet;
 use std::io::{self, Write as _};
 use std::path::Path;
 
@@ -27,6 +32,8 @@ const RECORD: usize = STAT + 1 + 32;
 const MAX_AGE: u8 = 16;
 /// How far the clock of a file system may lag behind ours: a tick, and some more.
 const LAG_NANOS: i128 = 20_000_000;
+/// How much longer a time stays the same where file systems keep no fractions of it.
+const COARSE_NANOS: i128 = 2_000_000_000;
 
 /// A file and its digest, by its number among those that were seen.
 pub(super) type Seen<'a> = &'a dyn Fn(usize) -> Option<(Entry, Digest)>;
@@ -106,7 +113,10 @@ impl Index {
         (count, seen): (usize, Seen<'_>),
         now: Timestamp,
     ) -> io::Result<()> {
-        let settled = |at: &usize| seen(*at).filter(|(entry, _)| is_settled(entry, now));
+        let frozen = frozen_devices();
+        let settled = |at: &usize| {
+            seen(*at).filter(|(entry, _)| is_settled(entry, now) && !frozen.contains(&entry.inode.device))
+        };
         let mut order: Vec<(Inode, usize)> =
             (0..count).filter_map(|at| Some((settled(&at)?.0.inode, at))).collect();
         order.sort_unstable();
@@ -198,11 +208,27 @@ pub(super) fn is_same(a: &Entry, b: &Entry) -> bool {
     stat(a) == stat(b)
 }
 
-/// Whether a later change is sure to show in a file's times.
-fn is_settled(entry: &Entry, now: Timestamp) -> bool {
+/// Whether a change after this time is sure to show in a file's times.
+pub(super) fn is_settled(entry: &Entry, now: Timestamp) -> bool {
     let nanos = |time: Timestamp| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
     let latest = nanos(entry.mtime.max(entry.changed_at));
-    latest < nanos(now) - LAG_NANOS
+    let coarse = if entry.changed_at.nanos == 0 { COARSE_NANOS } else { 0 };
+    latest < nanos(now) - LAG_NANOS - coarse
+}
+
+/// The devices of mounted file systems that cannot be written, by whatever mount.
+fn frozen_devices() -> HashSet<u64> {
+    let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    mounts.split(|byte| *byte == b'\n').filter_map(frozen_device).collect()
+}
+
+/// The device of a line of `mountinfo`, where the options of its file system, which come last, begin with `ro`.
+fn frozen_device(line: &[u8]) -> Option<u64> {
+    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+    let (major, minor) = words.nth(2)?.split_once(':')?;
+    let is_frozen = words.next_back()?.split(',').next() == Some("ro");
+    let device = major.parse::<u64>().ok()? << 32 | minor.parse::<u64>().ok()?;
+    is_frozen.then_some(device)
 }
 
 fn checksum(bytes: &[u8]) -> u32 {
@@ -237,4 +263,51 @@ fn replace(
         drop(std::fs::remove_file(&beside));
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Device;
+
+    #[test]
+    fn what_cannot_be_written_is_told_by_its_file_system() {
+        for (line, expected) in [
+            ("40 2 7:1 / /mnt ro,relatime shared:1 - squashfs /dev/loop1 ro", Some(7 << 32 | 1)),
+            ("41 2 8:1 / /mnt ro,relatime - ext4 /dev/sda1 rw,errors=remount-ro", None),
+            ("42 2 0:50 / /a\\040b rw shared:2 master:3 - fuse.x x ro,user_id=0", Some(50)),
+            ("", None),
+            ("1 2 x", None),
+        ] {
+            assert_eq!(frozen_device(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn whole_seconds_are_trusted_later() {
+        let at = |seconds, nanos| Timestamp { seconds, nanos };
+        let entry = |time| Entry {
+            kind: Kind::File,
+            mode_bits: 0o644,
+            uid: 0,
+            gid: 0,
+            size_bytes: 1,
+            allocated_bytes: 1,
+            mtime: time,
+            changed_at: time,
+            device: Device::default(),
+            inode: Inode::default(),
+            links: 1,
+        };
+        for (time, now, expected) in [
+            (at(10, 500_000_000), at(10, 510_000_000), false),
+            (at(10, 500_000_000), at(10, 530_000_000), true),
+            (at(10, 0), at(10, 900_000_000), false),
+            (at(10, 0), at(12, 0), false),
+            (at(10, 0), at(12, 30_000_000), true),
+            (at(20, 1), at(10, 0), false),
+        ] {
+            assert_eq!(is_settled(&entry(time), now), expected, "{time:?} at {now:?}");
+        }
+    }
 }

@@ -123,7 +123,32 @@ impl Listing {
         let root = self.root.try_clone().map_err(fail)?;
         let known = self.nodes.iter().filter_map(|node| Some((node.entry(), *node.digest.get()?)));
         let options = ScanOptions { filter, index: None, now: self.now, threads: self.threads };
-        Self::walk(root, Index::of(known), &options)
+        let mut listing = Self::walk(root, Index::of(known), &options)?;
+        listing.doubt()?;
+        Ok(listing)
+    }
+
+    /// Forgets the digests of files that have another content, where their times may not tell.
+    fn doubt(&mut self) -> Result<(), ScanError> {
+        let mut young = Vec::new();
+        self.visit_indexed(0..self.nodes.len(), &mut |at, path, node| {
+            if node.digest.get().is_some() && !index::is_settled(&node.entry(), self.now) {
+                young.push((at, path.to_vec()));
+            }
+            Verdict::Keep
+        });
+        let mut hands = Hands::default();
+        for (at, path) in young {
+            let node = &self.nodes[at];
+            let found = hands
+                .open(&self.root, &path)
+                .and_then(|file| content_digest(&file, node.size_bytes(), &mut hands.buffer));
+            let found = found.map_err(|source| ScanError::Read { path: ImagePath::new(&path), source })?;
+            if node.digest.get() != Some(&found) {
+                self.nodes[at].digest.take();
+            }
+        }
+        Ok(())
     }
 
     /// Whether all that the filter keeps is as it was listed. `false` may also mean that it is not easily told:
@@ -134,7 +159,7 @@ impl Listing {
     pub fn is_still(&self, filter: Option<Filter<'_>>) -> Result<bool, ScanError> {
         let fail = |source| ScanError::Read { path: ImagePath::root(), source };
         let root = self.root.try_clone().map_err(fail)?;
-        still::is_still(&self.nodes, root, filter, self.threads)
+        still::is_still(self, root, filter)
     }
 
     /// How many entries there are.

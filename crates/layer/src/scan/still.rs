@@ -7,10 +7,11 @@ use std::sync::Arc;
 use lighter_image::ImagePath;
 use rustix::io::Errno;
 
-use super::{Node, ScanError, index};
+use super::{Listing, Node, ScanError, index};
 use crate::copy::{Filter, Verdict};
 use crate::dirfd;
 use crate::entry::{Entry, Kind};
+use crate::tree_digest::content_digest;
 
 /// A directory that is open.
 struct Level {
@@ -32,13 +33,13 @@ const WORTH_A_THREAD: usize = 2048;
 
 /// Looks at every entry once more.
 pub(super) fn is_still(
-    nodes: &[Node],
+    listing: &Listing,
     root: OwnedFd,
     filter: Option<Filter<'_>>,
-    threads: usize,
 ) -> Result<bool, ScanError> {
+    let (nodes, threads) = (&listing.nodes, listing.threads);
     let top = Arc::new(Level { folder: root, path: Vec::new(), nodes: 0..nodes.len() });
-    let Some(ahead) = inner(&top, nodes, filter)? else { return Ok(false) };
+    let Some(ahead) = inner(&top, listing, filter)? else { return Ok(false) };
     let threads = threads.min(nodes.len() / WORTH_A_THREAD + 1).max(1);
     let mut shares: Vec<Vec<Inner>> = (0..threads).map(|_| Vec::new()).collect();
     for (at, inner) in ahead.into_iter().enumerate() {
@@ -47,8 +48,8 @@ pub(super) fn is_still(
     std::thread::scope(|scope| {
         let mine = shares.pop().unwrap_or_default();
         let others: Vec<_> =
-            shares.into_iter().map(|share| scope.spawn(move || are_still(share, nodes, filter))).collect();
-        let mut is_still = are_still(mine, nodes, filter)?;
+            shares.into_iter().map(|share| scope.spawn(move || are_still(share, listing, filter))).collect();
+        let mut is_still = are_still(mine, listing, filter)?;
         for other in others {
             // where a thread has not come to an end, nothing is known
             is_still &= other.join().unwrap_or(Ok(false))?;
@@ -58,7 +59,11 @@ pub(super) fn is_still(
 }
 
 /// Looks at directories and all that is in them.
-fn are_still(mut ahead: Vec<Inner>, nodes: &[Node], filter: Option<Filter<'_>>) -> Result<bool, ScanError> {
+fn are_still(
+    mut ahead: Vec<Inner>,
+    listing: &Listing,
+    filter: Option<Filter<'_>>,
+) -> Result<bool, ScanError> {
     while let Some(Inner { parent, name, path, nodes: range }) = ahead.pop() {
         let folder = match dirfd::open_folder(&parent.folder, &name) {
             Ok(folder) => folder,
@@ -66,7 +71,7 @@ fn are_still(mut ahead: Vec<Inner>, nodes: &[Node], filter: Option<Filter<'_>>) 
             Err(error) => return Err(failed(&path, error)),
         };
         drop(parent);
-        let Some(below) = inner(&Arc::new(Level { folder, path, nodes: range }), nodes, filter)? else {
+        let Some(below) = inner(&Arc::new(Level { folder, path, nodes: range }), listing, filter)? else {
             return Ok(false);
         };
         ahead.extend(below);
@@ -77,9 +82,10 @@ fn are_still(mut ahead: Vec<Inner>, nodes: &[Node], filter: Option<Filter<'_>>) 
 /// The directories in a directory, where all of it is as it was.
 fn inner(
     level: &Arc<Level>,
-    nodes: &[Node],
+    listing: &Listing,
     filter: Option<Filter<'_>>,
 ) -> Result<Option<Vec<Inner>>, ScanError> {
+    let nodes = &listing.nodes;
     let keeps = |path: &[u8], is_folder: bool| match filter.map_or(Verdict::Keep, |f| f(path, is_folder)) {
         Verdict::Keep => true,
         Verdict::Descend => is_folder,
@@ -101,7 +107,7 @@ fn inner(
             at = nodes[at].end();
         }
         let Some(node) = nodes[..end].get(at).filter(|node| node.name() == name) else { return Ok(None) };
-        if !level.is_same(&entry, node, &path)? {
+        if !level.is_same(listing, &entry, node, &path)? {
             return Ok(None);
         }
         if entry.is_folder() {
@@ -119,16 +125,37 @@ fn inner(
 }
 
 impl Level {
+    /// Whether a file, whose times may not tell, has the content that was read.
+    fn has_content(&self, before: &Node, path: &[u8]) -> Result<bool, ScanError> {
+        let Some(digest) = before.digest.get() else { return Ok(true) };
+        let file = match dirfd::open_file(&self.folder, before.name()) {
+            Ok(file) => file,
+            Err(Errno::NOENT | Errno::LOOP) => return Ok(false),
+            Err(error) => return Err(failed(path, error)),
+        };
+        let found = content_digest(&file, before.size_bytes(), &mut Vec::new());
+        Ok(found.map_err(|error| failed(path, error))? == *digest)
+    }
+
     fn path_of(&self, name: &[u8]) -> Vec<u8> {
         if self.path.is_empty() { name.to_vec() } else { [&self.path, &b"/"[..], name].concat() }
     }
 
-    fn is_same(&self, now: &Entry, before: &Node, path: &[u8]) -> Result<bool, ScanError> {
+    fn is_same(
+        &self,
+        listing: &Listing,
+        now: &Entry,
+        before: &Node,
+        path: &[u8],
+    ) -> Result<bool, ScanError> {
         let known = before.entry();
         let is_same = now.kind == known.kind && now.mode_bits == known.mode_bits;
         Ok(is_same
             && match now.kind {
-                Kind::File => index::is_same(now, &known),
+                Kind::File if index::is_same(now, &known) => {
+                    index::is_settled(now, listing.now) || self.has_content(before, path)?
+                }
+                Kind::File => false,
                 Kind::Link => {
                     let target = dirfd::read_link(&self.folder, before.name());
                     *target.map_err(|error| failed(path, error))? == *before.target()

@@ -135,6 +135,28 @@ fn a_second_look_reads_what_was_touched() {
 }
 
 #[test]
+fn a_second_look_reads_what_is_too_young_to_be_told_by_its_times() {
+    let dir = layer(&["a=1", "b/c=2"]);
+    let index = dir.path().with_extension("index");
+    let young = ScanOptions { now: Timestamp::at_second(0), ..options(&index, None) };
+    let digest = |listing: &Listing| {
+        let digest = listing.digest(&ImagePath::root(), &DigestOptions::default()).unwrap().unwrap();
+        (digest, listing.files_read())
+    };
+    let first = scan(dir.path(), &young).unwrap();
+    let before = digest(&first);
+    assert!(first.is_still(None).unwrap());
+    assert_eq!(digest(&first.again(None).unwrap()), (before.0, 0));
+    // as if the file had been written within one tick of the clock, and read in between
+    let other = scan(dir.path(), &young).unwrap();
+    let at = other.find(&ImagePath::new("/b/c")).unwrap();
+    other.nodes[at].digest.set(Digest::of("3")).unwrap();
+    assert_ne!(digest(&other).0, before.0);
+    assert!(!other.is_still(None).unwrap());
+    assert_eq!(digest(&other.again(None).unwrap()), (before.0, 1));
+}
+
+#[test]
 fn a_change_of_one_file_of_many_is_seen_by_whichever_thread_looks() {
     let tree: Vec<String> = (0..4200).map(|at| format!("d{}/s/f{at}=", at % 3)).collect();
     let dir = layer(&tree.iter().map(String::as_str).collect::<Vec<_>>());
