@@ -72,7 +72,7 @@ impl Listings {
             threads: THREADS,
         };
         let listing = match self.before(site, files, is_whole) {
-            Some(before) => before.again(Some(&filter))?,
+            Some(before) => before.again(&context.root, Some(&filter))?,
             None => scan(&context.root, &options)?,
         };
         let listing = Arc::new(listing);
@@ -104,7 +104,7 @@ impl Listings {
             return Ok(false);
         }
         for (listing, reach) in near.into_iter().chain(whole) {
-            if !listing.is_still(Some(&reach.filter(context)))? {
+            if !listing.is_still(&context.root, Some(&reach.filter(context)))? {
                 return Ok(false);
             }
         }

@@ -92,10 +92,13 @@ pub struct Listing {
 /// # Errors
 /// [`ScanError`]; what vanishes while it is read is left out, without an error.
 pub fn scan(root: &Path, options: &ScanOptions<'_>) -> Result<Listing, ScanError> {
-    let open = dirfd::open_root(root);
-    let root = open.map_err(|source| ScanError::Root { path: root.to_owned(), source })?;
+    let root = open(root)?;
     let index = options.index.map(Index::load).unwrap_or_default();
     Listing::walk(root, index, options)
+}
+
+fn open(root: &Path) -> Result<OwnedFd, ScanError> {
+    dirfd::open_root(root).map_err(|source| ScanError::Root { path: root.to_owned(), source })
 }
 
 impl Listing {
@@ -113,14 +116,13 @@ impl Listing {
         })
     }
 
-    /// Reads the context once more. Files that are as they were listed keep their digests, so that a digest which
-    /// reads none says that nothing was touched meanwhile.
+    /// Reads the context once more: the directory that is at its place now. Files that are as they were listed keep their
+    /// digests, so that a digest which reads none says that nothing was touched meanwhile.
     ///
     /// # Errors
-    /// [`ScanError::Read`].
-    pub fn again(&self, filter: Option<Filter<'_>>) -> Result<Self, ScanError> {
-        let fail = |source| ScanError::Read { path: ImagePath::root(), source };
-        let root = self.root.try_clone().map_err(fail)?;
+    /// [`ScanError`].
+    pub fn again(&self, root: &Path, filter: Option<Filter<'_>>) -> Result<Self, ScanError> {
+        let root = open(root)?;
         let known = self.nodes.iter().filter_map(|node| Some((node.entry(), *node.digest.get()?)));
         let options = ScanOptions { filter, index: None, now: self.now, threads: self.threads };
         let mut listing = Self::walk(root, Index::of(known), &options)?;
@@ -151,15 +153,13 @@ impl Listing {
         Ok(())
     }
 
-    /// Whether all that the filter keeps is as it was listed. `false` may also mean that it is not easily told:
-    /// [`Listing::again`] looks closer.
+    /// Whether all that the filter keeps is as it was listed, in the directory that is at the context's place now. `false`
+    /// may also mean that it is not easily told: [`Listing::again`] looks closer.
     ///
     /// # Errors
-    /// [`ScanError::Read`].
-    pub fn is_still(&self, filter: Option<Filter<'_>>) -> Result<bool, ScanError> {
-        let fail = |source| ScanError::Read { path: ImagePath::root(), source };
-        let root = self.root.try_clone().map_err(fail)?;
-        still::is_still(self, root, filter)
+    /// [`ScanError`].
+    pub fn is_still(&self, root: &Path, filter: Option<Filter<'_>>) -> Result<bool, ScanError> {
+        still::is_still(self, open(root)?, filter)
     }
 
     /// How many entries there are.

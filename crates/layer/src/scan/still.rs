@@ -141,13 +141,7 @@ impl Level {
         if self.path.is_empty() { name.to_vec() } else { [&self.path, &b"/"[..], name].concat() }
     }
 
-    fn is_same(
-        &self,
-        listing: &Listing,
-        now: &Entry,
-        before: &Node,
-        path: &[u8],
-    ) -> Result<bool, ScanError> {
+    fn is_same(&self, listing: &Listing, now: &Entry, before: &Node, path: &[u8]) -> Result<bool, ScanError> {
         let known = before.entry();
         let is_same = now.kind == known.kind && now.mode_bits == known.mode_bits;
         Ok(is_same

@@ -110,16 +110,16 @@ fn a_second_look_reads_what_was_touched() {
     };
     let before = digest(&first);
     assert_eq!(before.1, 3);
-    let same = first.again(None).unwrap();
+    let same = first.again(dir.path(), None).unwrap();
     assert_eq!(digest(&same), (before.0, 0));
-    let is_still = |filter: Option<Filter<'_>>| first.is_still(filter).unwrap();
+    let is_still = |filter: Option<Filter<'_>>| first.is_still(dir.path(), filter).unwrap();
     let only_a = |path: &[u8], _: bool| if path == b"a" { Verdict::Keep } else { Verdict::Skip };
     assert!(is_still(None) && is_still(Some(&only_a)));
     // what was changed and changed back is no longer what it was
     let file = std::fs::File::options().write(true).open(dir.path().join("b/c")).unwrap();
     io::Write::write_all(&mut &file, b"2").unwrap();
     file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-    let touched = first.again(None).unwrap();
+    let touched = first.again(dir.path(), None).unwrap();
     assert_eq!(digest(&touched), (before.0, 1));
     assert!(!is_still(None) && is_still(Some(&only_a)));
     let not_b = |path: &[u8], _: bool| if path.starts_with(b"b") { Verdict::Skip } else { Verdict::Keep };
@@ -131,7 +131,7 @@ fn a_second_look_reads_what_was_touched() {
     std::fs::remove_file(dir.path().join("a")).unwrap();
     assert!(!is_still(Some(&not_b)) && !is_still(Some(&only_a)));
     std::fs::write(dir.path().join("new"), "").unwrap();
-    assert_ne!(digest(&first.again(None).unwrap()).0, before.0);
+    assert_ne!(digest(&first.again(dir.path(), None).unwrap()).0, before.0);
 }
 
 #[test]
@@ -145,15 +145,34 @@ fn a_second_look_reads_what_is_too_young_to_be_told_by_its_times() {
     };
     let first = scan(dir.path(), &young).unwrap();
     let before = digest(&first);
-    assert!(first.is_still(None).unwrap());
-    assert_eq!(digest(&first.again(None).unwrap()), (before.0, 0));
+    assert!(first.is_still(dir.path(), None).unwrap());
+    assert_eq!(digest(&first.again(dir.path(), None).unwrap()), (before.0, 0));
     // as if the file had been written within one tick of the clock, and read in between
     let other = scan(dir.path(), &young).unwrap();
     let at = other.find(&ImagePath::new("/b/c")).unwrap();
     other.nodes[at].digest.set(Digest::of("3")).unwrap();
     assert_ne!(digest(&other).0, before.0);
-    assert!(!other.is_still(None).unwrap());
-    assert_eq!(digest(&other.again(None).unwrap()), (before.0, 1));
+    assert!(!other.is_still(dir.path(), None).unwrap());
+    assert_eq!(digest(&other.again(dir.path(), None).unwrap()), (before.0, 1));
+}
+
+#[test]
+fn a_second_look_is_at_what_has_taken_the_place_of_the_context() {
+    let (dir, other) = (layer(&["a=1"]), layer(&["a=2"]));
+    let index = dir.path().with_extension("index");
+    let current = dir.path().with_extension("current");
+    std::os::unix::fs::symlink(dir.path(), &current).unwrap();
+    let first = scan(&current, &options(&index, None)).unwrap();
+    let digest = |listing: &Listing| listing.digest(&ImagePath::root(), &DigestOptions::default()).unwrap();
+    let before = digest(&first);
+    assert!(first.is_still(&current, None).unwrap());
+    std::fs::remove_file(&current).unwrap();
+    std::os::unix::fs::symlink(other.path(), &current).unwrap();
+    assert!(!first.is_still(&current, None).unwrap());
+    let second = first.again(&current, None).unwrap();
+    assert_ne!(digest(&second), before);
+    assert_eq!(second.files_read(), 1);
+    std::fs::remove_file(&current).unwrap();
 }
 
 #[test]
@@ -163,11 +182,11 @@ fn a_change_of_one_file_of_many_is_seen_by_whichever_thread_looks() {
     let index = dir.path().with_extension("index");
     for threads in [1, 2, 5] {
         let listing = scan(dir.path(), &ScanOptions { threads, ..options(&index, None) }).unwrap();
-        assert!(listing.is_still(None).unwrap());
+        assert!(listing.is_still(dir.path(), None).unwrap());
         for file in ["d0/s/f0", "d1/s/f1", "d2/s/f2"] {
             let listing = scan(dir.path(), &ScanOptions { threads, ..options(&index, None) }).unwrap();
             std::fs::write(dir.path().join(file), format!("{threads} {file}")).unwrap();
-            assert!(!listing.is_still(None).unwrap(), "{threads} {file}");
+            assert!(!listing.is_still(dir.path(), None).unwrap(), "{threads} {file}");
         }
     }
 }
