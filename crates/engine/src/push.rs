@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use lighter_image::{Descriptor, DiffId, Document, Manifest, Reference, media_type, parse_document};
 pub use lighter_layer::compress::Format as CompressionFormat;
-use lighter_layer::compress::Format;
+use lighter_layer::compress::{Format, Workers};
 use lighter_registry::{Client, FetchError, TransferEvent};
 use lighter_store::{Batch, CommitError, ImageRecord, LayerError, ReadBlobError, RecordError, Store};
 
@@ -28,7 +28,8 @@ use layer::{Permits, Sender};
 
 /// How many layers are on their way at once.
 const TRANSFERS: usize = 4;
-/// How many of them are packed at once: each takes all processors that it can get, and 20 MB of memory.
+/// How many of them are packed at once. The threads that compress are the same for all; each has 8 MB of blocks in memory where
+/// there are two of them, and four more of what is sent.
 const PACKERS: usize = 2;
 /// Manifests are small; what is larger is none.
 const LARGEST_MANIFEST_BYTES: u64 = 4 << 20;
@@ -96,7 +97,7 @@ pub struct PushOptions {
     pub oci: bool,
     /// Whether it is put under its digest alone, not under the name's tag.
     pub by_digest: bool,
-    /// How many threads compress one layer. The bytes do not depend on it.
+    /// How many threads compress. The bytes do not depend on it.
     pub threads: usize,
 }
 
@@ -187,7 +188,9 @@ pub fn push(
     let reference = reference.clone().with_default_tag();
     let original = if options.recompress { None } else { Original::of(store, image) };
     let packers = Permits::new(PACKERS);
-    let sender = Sender { store, client, reference: &reference, options, events, packers: &packers };
+    let workers = Workers::new(options.threads);
+    let sender =
+        Sender { store, client, reference: &reference, options, events, packers: &packers, workers: &workers };
     let layers = send_layers(&sender, image, original.as_ref().map(|original| &original.manifest))?;
     let config = (image.record.id.0, image.config_bytes.len() as u64);
     let mut open = |offset: u64| -> io::Result<Box<dyn io::Read>> {

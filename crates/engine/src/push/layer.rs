@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
 use lighter_image::{Descriptor, DiffId, Hasher, Reference, media_type};
-use lighter_layer::compress::{Encoder, Format};
+use lighter_layer::compress::{Encoder, Format, Workers};
 use lighter_registry::{Client, Pushed, ignore_events};
 use lighter_store::{KnownLayer, Store};
 
@@ -26,6 +26,7 @@ pub(super) struct Sender<'a> {
     pub(super) options: &'a PushOptions,
     pub(super) events: PushEvents<'a>,
     pub(super) packers: &'a Permits,
+    pub(super) workers: &'a Workers,
 }
 
 /// Lets so many do something at once.
@@ -40,18 +41,25 @@ impl Permits {
         Self { left: Mutex::new(count), returned: Condvar::new() }
     }
 
-    /// Waits until it may be done, and does it.
-    fn with<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// Waits until it may be done, for as long as the permit is held.
+    fn take(&self) -> Permit<'_> {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         while *left == 0 {
             left = self.returned.wait(left).unwrap_or_else(PoisonError::into_inner);
         }
         *left -= 1;
-        drop(left);
-        let result = work();
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.returned.notify_one();
-        result
+        Permit(self)
+    }
+}
+
+/// One of the [`Permits`], which goes back when it is dropped.
+#[derive(Debug)]
+struct Permit<'a>(&'a Permits);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.returned.notify_one();
     }
 }
 
@@ -73,7 +81,7 @@ impl Sender<'_> {
         if !here && known.blobs.is_empty() {
             return Err(PushError::Nowhere(*layer));
         }
-        let blob = self.packers.with(|| self.pack(layer))?;
+        let blob = self.pack(layer)?;
         self.remember(layer, &blob)?;
         (self.events)(layer, PushEvent::Pushed);
         Ok(blob)
@@ -163,10 +171,16 @@ impl Sender<'_> {
     }
 
     fn pack_once(&self, layer: &DiffId) -> Result<Descriptor, PushError> {
+        let permit = self.packers.take();
         let (writer, mut reader) = pipe();
         let progress = |event| (self.events)(layer, PushEvent::Transfer(event));
         let (packed, sent) = thread::scope(|scope| {
-            let packing = scope.spawn(|| self.compress(layer, writer));
+            // the next layer is packed while the last bytes of this one are sent
+            let packing = scope.spawn(move || {
+                let packed = self.compress(layer, writer);
+                drop(permit);
+                packed
+            });
             let sent = self.client.push_stream(self.reference, &mut reader, &progress);
             // a packer that waits for its bytes to be taken sees that nobody will
             drop(reader);
@@ -184,8 +198,9 @@ impl Sender<'_> {
     }
 
     fn compress(&self, layer: &DiffId, writer: PipeWriter) -> Result<(), PushError> {
-        let PushOptions { compression, level, threads, .. } = *self.options;
-        let mut encoder = Encoder::new(writer, compression, level, threads).map_err(PushError::Compress)?;
+        let PushOptions { compression, level, .. } = *self.options;
+        let encoder = Encoder::with_workers(writer, compression, level, self.workers);
+        let mut encoder = encoder.map_err(PushError::Compress)?;
         write_layer(self.store, layer, &mut encoder)?;
         encoder.finish().and_then(PipeWriter::finish).map_err(PushError::Compress)
     }

@@ -1,37 +1,74 @@
 //! A pipe between the thread that packs a layer and the one that sends it.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// How many pieces may wait in between.
-const PIECES: usize = 4;
+/// How many bytes may wait in between.
+const ROOM: usize = 1 << 20;
 
 /// What is written into the one comes out of the other. The reader sees an end only if the writer says that it is one.
 pub(super) fn pipe() -> (PipeWriter, PipeReader) {
-    let (pieces, come) = sync_channel(PIECES);
-    (PipeWriter { pieces }, PipeReader { come: Some(come), piece: Vec::new(), position: 0 })
+    let pipe: Arc<Pipe> = Arc::default();
+    (PipeWriter { pipe: Arc::clone(&pipe) }, PipeReader { pipe })
+}
+
+#[derive(Debug, Default)]
+struct Pipe {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: VecDeque<u8>,
+    /// All has been written.
+    is_whole: bool,
+    has_no_writer: bool,
+    has_no_reader: bool,
+}
+
+impl Pipe {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_while(&self, nothing_to_do: impl FnMut(&mut State) -> bool) -> MutexGuard<'_, State> {
+        self.changed.wait_while(self.state(), nothing_to_do).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state());
+        self.changed.notify_all();
+    }
 }
 
 /// Where a layer goes in.
 #[derive(Debug)]
 pub(super) struct PipeWriter {
-    /// An empty piece is the end.
-    pieces: SyncSender<Vec<u8>>,
+    pipe: Arc<Pipe>,
 }
 
 impl PipeWriter {
     /// All has been written.
     pub(super) fn finish(self) -> io::Result<()> {
-        self.pieces.send(Vec::new()).map_err(|_| nobody())
+        self.pipe.change(|state| state.is_whole = true);
+        if self.pipe.state().has_no_reader { Err(nobody()) } else { Ok(()) }
     }
 }
 
 impl Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !bytes.is_empty() {
-            self.pieces.send(bytes.to_vec()).map_err(|_| nobody())?;
+        let mut state =
+            self.pipe.wait_while(|state| !bytes.is_empty() && state.bytes.len() == ROOM && !state.has_no_reader);
+        if state.has_no_reader {
+            return Err(nobody());
         }
-        Ok(bytes.len())
+        let length = bytes.len().min(ROOM - state.bytes.len());
+        state.bytes.extend(&bytes[..length]);
+        drop(state);
+        self.pipe.changed.notify_all();
+        Ok(length)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -39,36 +76,37 @@ impl Write for PipeWriter {
     }
 }
 
+impl Drop for PipeWriter {
+    fn drop(&mut self) {
+        self.pipe.change(|state| state.has_no_writer = true);
+    }
+}
+
 /// Where it comes out.
 #[derive(Debug)]
 pub(super) struct PipeReader {
-    come: Option<Receiver<Vec<u8>>>,
-    piece: Vec<u8>,
-    position: usize,
+    pipe: Arc<Pipe>,
 }
 
 impl Read for PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.position == self.piece.len() {
-            let Some(come) = &self.come else { return Ok(0) };
-            match come.recv() {
-                Ok(piece) if piece.is_empty() => {
-                    self.come = None;
-                    return Ok(0);
-                }
-                Ok(piece) => (self.piece, self.position) = (piece, 0),
-                Err(_) => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::UnexpectedEof,
-                        "the layer was not packed to its end",
-                    ));
-                }
-            }
+        let mut state =
+            self.pipe.wait_while(|state| state.bytes.is_empty() && !state.is_whole && !state.has_no_writer);
+        if state.bytes.is_empty() && !state.is_whole {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the layer was not packed to its end"));
         }
-        let length = buffer.len().min(self.piece.len() - self.position);
-        buffer[..length].copy_from_slice(&self.piece[self.position..self.position + length]);
-        self.position += length;
+        // what waits lies in two parts at most
+        let first = state.bytes.read(buffer)?;
+        let length = first + state.bytes.read(&mut buffer[first..])?;
+        drop(state);
+        self.pipe.changed.notify_all();
         Ok(length)
+    }
+}
+
+impl Drop for PipeReader {
+    fn drop(&mut self) {
+        self.pipe.change(|state| state.has_no_reader = true);
     }
 }
 
@@ -100,5 +138,26 @@ mod tests {
         };
         check(true);
         check(false);
+    }
+
+    #[test]
+    fn more_than_there_is_room_for_waits_until_it_is_read() {
+        let (mut writer, mut reader) = pipe();
+        let all: Vec<u8> = (0..=250).cycle().take(3 * ROOM + 1).collect();
+        let expected = all.clone();
+        let writing = std::thread::spawn(move || writer.write_all(&all).and_then(|()| writer.finish()));
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).unwrap();
+        assert!(bytes == expected);
+        writing.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn a_writer_learns_that_nobody_reads() {
+        let (mut writer, reader) = pipe();
+        writer.write_all(&vec![0; ROOM]).unwrap();
+        let writing = std::thread::spawn(move || writer.write_all(b"more"));
+        drop(reader);
+        assert_eq!(writing.join().unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -114,12 +114,13 @@ impl Deflate {
         length + (length / (BLOCK_MATCHES * 4) + 2) * 10 + 64
     }
 
-    /// Compresses all of the input behind what is written already. There must be room for [`Deflate::bound`] bytes.
+    /// Compresses all of the input into the beginning of a buffer that has room for [`Deflate::bound`] bytes; how many it
+    /// has become.
     ///
     /// # Source
     /// RFC 1951.
-    pub(super) fn compress(&mut self, input: &[u8], bytes: Vec<u8>) -> Vec<u8> {
-        let mut bits = Bits::after(bytes, Self::bound(input.len()));
+    pub(super) fn compress(&mut self, input: &[u8], output: &mut [u8]) -> usize {
+        let mut bits = Bits::new(output);
         self.latest.fill(0);
         let mut begin = 0;
         loop {
@@ -181,7 +182,7 @@ impl Deflate {
         Block { begin, end, trailing: end - matched_to }
     }
 
-    fn write(&mut self, input: &[u8], block: &Block, bits: &mut Bits) {
+    fn write(&mut self, input: &[u8], block: &Block, bits: &mut Bits<'_>) {
         self.literals[END_OF_BLOCK] = 1;
         let is_last = u64::from(block.end == input.len());
         let literal_lengths = code_lengths(&self.literals[..LITERALS], LONGEST_LITERAL_CODE);
@@ -212,7 +213,7 @@ impl Deflate {
         literals.sum::<u64>() + distances.sum::<u64>()
     }
 
-    fn write_symbols(&self, input: &[u8], block: &Block, codes: &Codes, bits: &mut Bits) {
+    fn write_symbols(&self, input: &[u8], block: &Block, codes: &Codes, bits: &mut Bits<'_>) {
         let mut at = block.begin;
         for found in &self.matches {
             let count = found.literals as usize;
@@ -299,7 +300,7 @@ impl Header {
         Self { literal_count, distance_count, lengths, order_count, symbols, cost }
     }
 
-    fn write(&self, bits: &mut Bits) {
+    fn write(&self, bits: &mut Bits<'_>) {
         bits.put(self.literal_count as u64 - 257, 5);
         bits.put(self.distance_count as u64 - 1, 5);
         bits.put(self.order_count as u64 - 4, 4);
@@ -342,7 +343,7 @@ fn run_lengths(lengths: &[u8]) -> Vec<(u8, u8, u32)> {
 }
 
 /// Writes bytes that cannot be compressed.
-fn store(plain: &[u8], is_last: u64, bits: &mut Bits) {
+fn store(plain: &[u8], is_last: u64, bits: &mut Bits<'_>) {
     let mut parts = plain.chunks(STORED_BYTES).peekable();
     while let Some(part) = parts.next() {
         bits.put(if parts.peek().is_none() { is_last } else { 0 }, 3);
@@ -356,7 +357,7 @@ fn store(plain: &[u8], is_last: u64, bits: &mut Bits) {
 }
 
 #[inline]
-fn write_literals(literals: &[u8], codes: &Codes, bits: &mut Bits) {
+fn write_literals(literals: &[u8], codes: &Codes, bits: &mut Bits<'_>) {
     let (fours, rest) = literals.as_chunks::<4>();
     for four in fours {
         for literal in four {

@@ -11,6 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use members::Members;
 
+pub use blocks::Workers;
 pub use encoder::{DEFAULT_GZIP_LEVEL, DEFAULT_ZSTD_LEVEL, Encoder};
 
 /// How a stream is packed.

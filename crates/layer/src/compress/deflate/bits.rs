@@ -28,20 +28,18 @@ impl Code {
     }
 }
 
-/// Writes bits behind bytes.
-pub(super) struct Bits {
-    bytes: Vec<u8>,
+/// Writes bits into a buffer.
+pub(super) struct Bits<'a> {
+    bytes: &'a mut [u8],
     written: usize,
     waiting: u64,
     count: u32,
 }
 
-impl Bits {
-    /// Goes on behind these bytes, with room for so many more.
-    pub(super) fn after(mut bytes: Vec<u8>, room: usize) -> Self {
-        let written = bytes.len();
-        bytes.resize(written + room, 0);
-        Self { bytes, written, waiting: 0, count: 0 }
+impl<'a> Bits<'a> {
+    /// Begins at the buffer's beginning.
+    pub(super) const fn new(bytes: &'a mut [u8]) -> Self {
+        Self { bytes, written: 0, waiting: 0, count: 0 }
     }
 
     /// Adds bits; [`Bits::drain`] must come before there are 64.
@@ -76,11 +74,10 @@ impl Bits {
         self.written += bytes.len();
     }
 
-    /// What was written, up to a whole byte.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    /// How many bytes were written, the last one filled up.
+    pub(super) fn finish(mut self) -> usize {
         self.align();
         self.drain();
-        self.bytes.truncate(self.written);
-        self.bytes
+        self.written
     }
 }
