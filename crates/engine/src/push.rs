@@ -189,8 +189,15 @@ pub fn push(
     let original = if options.recompress { None } else { Original::of(store, image) };
     let packers = Permits::new(PACKERS);
     let workers = Workers::new(options.threads);
-    let sender =
-        Sender { store, client, reference: &reference, options, events, packers: &packers, workers: &workers };
+    let sender = Sender {
+        store,
+        client,
+        reference: &reference,
+        options,
+        events,
+        packers: &packers,
+        workers: &workers,
+    };
     let layers = send_layers(&sender, image, original.as_ref().map(|original| &original.manifest))?;
     let config = (image.record.id.0, image.config_bytes.len() as u64);
     let mut open = |offset: u64| -> io::Result<Box<dyn io::Read>> {

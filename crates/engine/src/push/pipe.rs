@@ -59,8 +59,9 @@ impl PipeWriter {
 
 impl Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state =
-            self.pipe.wait_while(|state| !bytes.is_empty() && state.bytes.len() == ROOM && !state.has_no_reader);
+        let mut state = self
+            .pipe
+            .wait_while(|state| !bytes.is_empty() && state.bytes.len() == ROOM && !state.has_no_reader);
         if state.has_no_reader {
             return Err(nobody());
         }

@@ -1,8 +1,10 @@
 //! deflate in one quick pass, for what is compressed while somebody waits.
 //!
 //! Each position has one candidate: where the same five bytes were met last. It is taken if it matches, and few of the
-//! positions inside a match are remembered. Everything else is there so that the processor need not guess: literals are
-//! counted where they are found to be such, and up to four of them are written without asking how many they are.
+//! positions inside a match are remembered. Everything else is there so that the processor need not guess: whether a candidate
+//! is too far away is computed along with whether its bytes differ, a match of up to sixteen bytes is measured without asking
+//! whether it ends in the first eight, literals are counted where they are found to be such, and four of them at a time are
+//! written without asking how many they are. Half of the time would be spent on wrong guesses otherwise.
 //!
 //! The bytes are a function of the input. Changing a rule here changes the digests of what is pushed.
 
@@ -21,6 +23,8 @@ use huffman::{code_lengths, codes};
 const HASH_BITS: u32 = 16;
 /// How far back a match may be.
 const FARTHEST: usize = 32 << 10;
+/// What is remembered of bytes that were not met: too far away from wherever such a position could still be reached.
+const NEVER: u16 = FARTHEST as u16;
 /// The shortest match that can be written, and the longest.
 const SHORTEST: usize = 3;
 const LONGEST: usize = 258;
@@ -28,10 +32,10 @@ const LONGEST: usize = 258;
 const BLOCK_BYTES: usize = 64 << 10;
 const BLOCK_MATCHES: usize = 8 << 10;
 /// Within so many bytes of the end no match begins: whole words are read without asking.
-const TAIL: usize = 12;
+const TAIL: usize = 20;
 /// After each 2^5 positions in a row without a match one more is passed over, up to this many: noise stays noise.
 const PATIENCE: u32 = 5;
-const MOST_PASSED: u32 = 15;
+const MOST_PASSED: usize = 15;
 
 /// How many symbols stand for literals, lengths and the end of a block.
 const LITERALS: usize = 286;
@@ -121,7 +125,7 @@ impl Deflate {
     /// RFC 1951.
     pub(super) fn compress(&mut self, input: &[u8], output: &mut [u8]) -> usize {
         let mut bits = Bits::new(output);
-        self.latest.fill(0);
+        self.latest.fill(NEVER);
         let mut begin = 0;
         loop {
             let block = self.find_matches(input, begin);
@@ -140,35 +144,44 @@ impl Deflate {
         distances.fill(0);
         let block_end = (begin + BLOCK_BYTES).min(input.len());
         let limit = block_end.min(input.len().saturating_sub(TAIL));
-        let (mut at, mut matched_to, mut misses) = (begin, begin, 0_u32);
-        while at < limit {
+        let (mut at, mut matched_to, mut misses) = (begin, begin, 1_usize << PATIENCE);
+        if at == 0 && limit > 0 {
+            // the one position from which what was never met would seem near enough
+            count(literals, &input[..1]);
+            at = 1;
+        }
+        let mut stop = limit.min(at + misses);
+        loop {
+            if at >= stop {
+                if at < limit {
+                    let to = (at + (misses >> PATIENCE).min(MOST_PASSED)).min(block_end);
+                    misses += 1;
+                    count(literals, &input[at..to]);
+                    (at, stop) = (to, to + 1);
+                }
+                if at >= limit {
+                    break;
+                }
+            }
             let word = word(input, at);
             let candidate = &mut latest[hash(word)];
-            let distance = usize::from((at as u16).wrapping_sub(*candidate));
+            let distance = (at as u16).wrapping_sub(*candidate);
             *candidate = at as u16;
             // a position of long ago may seem near; what counts is that the bytes there are the same
-            let is_near = distance.wrapping_sub(1) < FARTHEST && distance <= at;
-            let before = if is_near { at - distance } else { at + 1 };
+            let is_far = distance.wrapping_sub(1) >> 15;
+            let distance = usize::from(distance & is_far.wrapping_sub(1));
+            let before = at.wrapping_sub(distance);
             let unlike = self::word(input, before) ^ word;
-            if unlike as u32 != 0 || !is_near {
+            if unlike as u32 | u32::from(is_far) != 0 {
                 literals[usize::from(word as u8)] += 1;
                 at += 1;
-                misses += 1;
-                let passed = (misses >> PATIENCE).min(MOST_PASSED);
-                if passed > 0 {
-                    let to = (at + passed as usize).min(block_end);
-                    count(literals, &input[at..to]);
-                    at = to;
-                }
                 continue;
             }
-            misses = 0;
-            let length =
-                if unlike != 0 { unlike.trailing_zeros() as usize / 8 } else { like(input, before, at) };
-            let start = at;
+            let (start, length) = (at, like(input, before, at, unlike));
             at += record(matches, (literals, distances), (at - matched_to) as u32, length, distance);
-            matched_to = at;
-            if matched_to < limit {
+            (matched_to, misses) = (at, 1 << PATIENCE);
+            stop = limit.min(at + misses);
+            if at < limit {
                 for within in [start + 1, at - 2] {
                     latest[hash(self::word(input, within))] = within as u16;
                 }
@@ -216,21 +229,23 @@ impl Deflate {
     fn write_symbols(&self, input: &[u8], block: &Block, codes: &Codes, bits: &mut Bits<'_>) {
         let mut at = block.begin;
         for found in &self.matches {
-            let count = found.literals as usize;
-            match input[at..].first_chunk::<4>() {
-                Some(four) if count <= 4 => {
-                    for (index, literal) in four.iter().enumerate() {
-                        bits.put_code(if index < count {
-                            codes.literals[usize::from(*literal)]
-                        } else {
-                            Code::NONE
-                        });
-                    }
-                    bits.drain();
+            let mut left = found.literals as usize;
+            // where there are not four more bytes, a match has been cut into several and no literals are between them
+            while let Some(four) = input[at..].first_chunk::<4>() {
+                for (index, literal) in four.iter().enumerate() {
+                    bits.put_code(if index < left {
+                        codes.literals[usize::from(*literal)]
+                    } else {
+                        Code::NONE
+                    });
                 }
-                _ => write_literals(&input[at..at + count], codes, bits),
+                bits.drain();
+                if left <= 4 {
+                    break;
+                }
+                (at, left) = (at + 4, left - 4);
             }
-            at += count + usize::from(found.length);
+            at += left + usize::from(found.length);
             bits.put_code(codes.lengths[usize::from(found.length)]);
             let (symbol, extra, nearest) = distance_symbol(found.distance.into());
             bits.put_code(codes.distances[symbol]);
@@ -411,10 +426,18 @@ fn count(counts: &mut [u32; 512], literals: &[u8]) {
     }
 }
 
-/// How many bytes are the same at two positions, of which the first eight are.
-fn like(input: &[u8], before: usize, at: usize) -> usize {
+/// How many bytes are the same at two positions, of which the first four are; `unlike` says where the first eight differ.
+#[inline]
+fn like(input: &[u8], before: usize, at: usize, unlike: u64) -> usize {
+    let further = word(input, before + 8) ^ word(input, at + 8);
+    let same_bits = if unlike == 0 { 64 + further.trailing_zeros() } else { unlike.trailing_zeros() };
+    if same_bits < 128 { same_bits as usize / 8 } else { like_for_long(input, before, at) }
+}
+
+/// The same where the first sixteen are.
+fn like_for_long(input: &[u8], before: usize, at: usize) -> usize {
     let most = input.len() - at;
-    let mut length = 8;
+    let mut length = 16;
     while length + 8 <= most {
         let unlike = word(input, before + length) ^ word(input, at + length);
         if unlike != 0 {

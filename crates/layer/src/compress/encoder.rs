@@ -58,12 +58,8 @@ impl<W: Write> Encoder<W> {
     ) -> io::Result<Self> {
         let (size, way, level, levels) = match format {
             Format::Plain => return Ok(Self { kind: EncoderKind::Plain(output) }),
-            Format::Gzip => {
-                (GZIP_BLOCK, gzip as Compress, level.unwrap_or(DEFAULT_GZIP_LEVEL), 0..=12)
-            }
-            Format::Zstd => {
-                (ZSTD_BLOCK, zstd as Compress, level.unwrap_or(DEFAULT_ZSTD_LEVEL), -7..=22)
-            }
+            Format::Gzip => (GZIP_BLOCK, gzip as Compress, level.unwrap_or(DEFAULT_GZIP_LEVEL), 0..=12),
+            Format::Zstd => (ZSTD_BLOCK, zstd as Compress, level.unwrap_or(DEFAULT_ZSTD_LEVEL), -7..=22),
             Format::Bzip2 | Format::Xz => {
                 let what = format!("{format:?} is read, but not written");
                 return Err(io::Error::new(io::ErrorKind::Unsupported, what.to_lowercase()));

@@ -2,26 +2,31 @@
 
 use super::bits::Code;
 
+/// As many bits as name a symbol.
+const SYMBOL_BITS: u32 = 9;
+
 /// How long the code of each symbol is, from how often it occurs: none has more bits than `longest`. What does not occur
 /// has no code, but there are two codes at least, as some readers want.
 pub(super) fn code_lengths(counts: &[u32], longest: usize) -> Vec<u8> {
     let mut lengths = vec![0; counts.len()];
-    let mut used: Vec<(u32, usize)> = counts
+    // counts and symbols in one number are sorted sooner than as two
+    let mut used: Vec<u64> = counts
         .iter()
-        .enumerate()
-        .filter(|(_, count)| **count > 0)
-        .map(|(symbol, count)| (*count, symbol))
+        .zip(0..)
+        .filter(|(count, _)| **count > 0)
+        .map(|(count, symbol)| u64::from(*count) << SYMBOL_BITS | symbol)
         .collect();
+    let symbol_of = |used: u64| (used % (1 << SYMBOL_BITS)) as usize;
     if used.len() < 2 {
-        let only = used.first().map_or(0, |(_, symbol)| *symbol);
+        let only = used.first().map_or(0, |used| symbol_of(*used));
         lengths[only] = 1;
         lengths[usize::from(only == 0)] = 1;
         return lengths;
     }
     used.sort_unstable();
-    let weights: Vec<u32> = used.iter().map(|(count, _)| *count).collect();
+    let weights: Vec<u32> = used.iter().map(|used| (used >> SYMBOL_BITS) as u32).collect();
     // the rarest get the longest codes
-    let mut symbols = used.iter().map(|(_, symbol)| *symbol);
+    let mut symbols = used.iter().map(|used| symbol_of(*used));
     for (length, number) in numbers_of_lengths(&weights, longest).into_iter().enumerate().rev() {
         for symbol in symbols.by_ref().take(number) {
             lengths[symbol] = u8::try_from(length).unwrap_or(u8::MAX);
