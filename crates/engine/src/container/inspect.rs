@@ -15,7 +15,7 @@ use super::network::look_up;
 use super::settings::{HostAddress, HostSettings, NetworkChoice, RestartPolicy, Settings, Sharing};
 use super::shim::network::names_of;
 use super::shim::spec;
-use super::state::{Container, EndpointState, State, Status};
+use super::state::{Container, EndpointState, State, Status, find};
 
 /// The time of what never was.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -26,7 +26,13 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
     let settings = &state.settings;
     let paths = store.container_paths(&record.id);
     let command = settings.command();
-    let in_folder = |name: &str| paths.dir.join(name).to_string_lossy().into_owned();
+    // whoever shares another's network has the other's files
+    let other = match &settings.host.network {
+        NetworkChoice::Container(id) => find(store, id).ok(),
+        _ => None,
+    };
+    let dir = other.map_or_else(|| paths.dir.clone(), |other| store.container_paths(&other.record.id).dir);
+    let in_folder = |name: &str| dir.join(name).to_string_lossy().into_owned();
     json!({
         "Id": record.id.as_str(),
         "Created": time(Timestamp::try_from(record.created_at).ok()),

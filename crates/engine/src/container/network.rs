@@ -314,17 +314,9 @@ pub fn connect_network(
 ///
 /// # Errors
 /// [`NetworkError`].
-pub fn disconnect_network(
-    store: &Store,
-    text: &str,
-    container: &str,
-    force: bool,
-) -> Result<(), NetworkError> {
+pub fn disconnect_network(store: &Store, text: &str, container: &str) -> Result<(), NetworkError> {
     let record = look_up(store, text)?;
-    let container = match find(store, container) {
-        Err(error) if force && error.is_missing() => return Ok(()),
-        found => found?,
-    };
+    let container = find(store, container)?;
     let is_on = |wish: &NetworkWish| wish.network == record.name;
     if !container.state.settings.host.networks.iter().any(is_on) {
         let (container, network) = (container.record.name, record.name);

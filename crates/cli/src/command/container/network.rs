@@ -217,7 +217,7 @@ pub(super) fn described(store: &Store, runtime: &Path, one: &NetworkRecord) -> R
         "Driver": one.driver,
         "EnableIPv4": true,
         "EnableIPv6": false,
-        "IPAM": { "Driver": "default", "Options": {}, "Config": config },
+        "IPAM": { "Driver": "default", "Options": {}, "Config": if config.is_empty() { Value::Null } else { config.into() } },
         "Internal": one.internal,
         "Attachable": one.attachable,
         "Ingress": false,
@@ -247,7 +247,8 @@ impl Verb for NetworkConnect {
 impl Verb for NetworkDisconnect {
     fn run(self, session: &Session) -> Result<u8, Failure> {
         let store = session.open_store()?;
-        let left = container::disconnect_network(&store, &self.network, &self.container, self.force);
+        // nothing is left behind of a container that is gone, so force has nothing to do
+        let left = container::disconnect_network(&store, &self.network, &self.container);
         left.map(|()| 0).map_err(|error| told(&error))
     }
 }

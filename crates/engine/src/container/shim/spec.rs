@@ -151,7 +151,7 @@ pub(super) fn describe(store: &Store, container: &Container, place: Place) -> Re
     }
     confine(&mut spec, settings)?;
     spec.mounts = mounts(store, settings)?;
-    spec.mounts.extend(network_files(settings, &place, &paths)?);
+    spec.mounts.extend(network_files(store, settings, &place, &paths)?);
     spec.network = place.network;
     spec.devices.clone_from(&host.devices);
     spec.rlimits.clone_from(&host.rlimits);
@@ -391,8 +391,21 @@ fn inside(folder: &Path, subpath: &str) -> Result<PathBuf, SpecError> {
     Ok(folder.join(real.to_string().trim_start_matches('/')))
 }
 
-/// `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`, made in the container's folder.
+/// The container with the name of the one whose network it shares.
+pub(super) fn named_as_its_network(store: &Store, mut container: Container) -> Result<Container, SpecError> {
+    let settings = &mut container.state.settings;
+    if let NetworkChoice::Container(id) = &settings.host.network {
+        let other = find(store, id)?.state.settings;
+        settings.hostname = other.hostname;
+        settings.domainname = other.domainname;
+    }
+    Ok(container)
+}
+
+/// `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`, made in the container's folder; of a container that shares
+/// another's network, those of the other.
 fn network_files(
+    store: &Store,
     settings: &Settings,
     place: &Place,
     paths: &ContainerPaths,
@@ -406,14 +419,25 @@ fn network_files(
     let taken = |target: &str| {
         host.mounts.iter().any(|mount| ImagePath::new(&mount.target) == ImagePath::new(target))
     };
+    let other = match &host.network {
+        NetworkChoice::Container(id) => Some(store.container_paths(&find(store, id)?.record.id).dir),
+        _ => None,
+    };
     let mut mounts = Vec::new();
     for (name, text) in files {
         let target = format!("/etc/{name}");
         if taken(&target) {
             continue;
         }
-        let path = paths.dir.join(name);
-        write(&path, &text)?;
+        let shared = other.as_ref().map(|dir| dir.join(name)).filter(|path| path.exists());
+        let path = match shared {
+            Some(path) => path,
+            None => {
+                let path = paths.dir.join(name);
+                write(&path, &text)?;
+                path
+            }
+        };
         mounts.push(Mount::bind(path, target).with_read_only(host.readonly_root).with_stub(Stub::Kept));
     }
     Ok(mounts)

@@ -12,7 +12,7 @@ use lighter_sandbox::cgroup::{Cgroup, CgroupError, Limits};
 use lighter_sandbox::{Process, SandboxError};
 use lighter_store::FileError;
 
-use super::super::settings::ResourceLimits;
+use super::super::settings::{ResourceLimits, Settings};
 use super::super::state::{Container, Status};
 use super::super::streams::{self, Pipes};
 use super::copies;
@@ -97,6 +97,7 @@ impl Shim {
     /// Starts the container's process.
     pub(super) fn start(&self) -> Result<Running, StartError> {
         let container = self.container().map_err(SpecError::from)?;
+        let container = spec::named_as_its_network(&self.store, container)?;
         let mut joined = Joined::join(&self.store, &self.runtime, &container)?;
         let no_network = joined.missing.take();
         let (cgroup, mut warnings) = group(&container)?;
@@ -104,7 +105,7 @@ impl Shim {
             Ok(Started { process, output, copy }) => {
                 warnings.extend(process.warnings().iter().map(ToString::to_string));
                 let running = Running { process, output, cgroup, copy, warnings, no_network };
-                self.is_up(&running, joined).map_err(SpecError::from)?;
+                self.is_up(&running, joined, container.state.settings).map_err(SpecError::from)?;
                 Ok(running)
             }
             Err(error) => {
@@ -149,7 +150,12 @@ impl Shim {
     }
 
     /// Writes down that the container runs.
-    fn is_up(&self, running: &Running, joined: Joined) -> Result<(), super::super::state::FindError> {
+    fn is_up(
+        &self,
+        running: &Running,
+        joined: Joined,
+        settings: Settings,
+    ) -> Result<(), super::super::state::FindError> {
         let (pid, network, cgroup) =
             (running.process.pid(), joined.state(&self.runtime), running.cgroup.clone());
         self.control().network = joined;
@@ -166,6 +172,8 @@ impl Shim {
             state.network = network;
             state.cgroup = cgroup;
             state.health = None;
+            state.settings.hostname = settings.hostname;
+            state.settings.domainname = settings.domainname;
         })
     }
 
