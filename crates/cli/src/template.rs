@@ -16,6 +16,7 @@ mod tests;
 
 pub(crate) use datum::Schema;
 pub(crate) use error::TemplateError;
+pub(crate) use functions::html_safe;
 
 use serde_json::Value;
 

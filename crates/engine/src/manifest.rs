@@ -116,7 +116,7 @@ impl Drafts {
         }
         let mut draft = before.unwrap_or_default();
         for member in members {
-            draft.add(single(client, member)?);
+            draft.add_named(single(client, member)?);
         }
         // Docker keeps them in a folder each, and puts them together in that order
         draft.members.sort_by_key(|member| member.source.to_string().replace(':', "-").replace('/', "_"));
@@ -135,14 +135,9 @@ impl Drafts {
     ) -> Result<(), ManifestError> {
         let missing = || ManifestError::NoMember { member: member.familiar(), list: list.familiar() };
         let mut draft = self.find(list)?.ok_or_else(missing)?;
-        let named = |known: &&Member| {
-            known.source == *member || member.digest().is_some_and(|digest| digest == known.descriptor.digest)
-        };
-        let digest = draft.members.iter().find(named).map(|member| member.descriptor.digest);
-        let digest = digest.ok_or_else(missing)?;
-        draft.annotate(digest, annotation)?;
-        let annotated = draft.members.iter().find(|known| known.descriptor.digest == digest);
-        if let Some(platform) = annotated.and_then(|member| member.descriptor.platform.as_ref())
+        let place = draft.position(member).ok_or_else(missing)?;
+        draft.annotate(place, annotation)?;
+        if let Some(platform) = &draft.members[place].descriptor.platform
             && !is_supported(&platform.os, &platform.architecture)
         {
             let given = |text: &Option<String>| text.clone().unwrap_or_default();

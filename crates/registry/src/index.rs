@@ -63,8 +63,8 @@ pub struct Annotation {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IndexError {
     /// There is no such manifest in it.
-    #[error("manifest {0} is not in the list")]
-    Unknown(Digest),
+    #[error("the manifest is not in the list")]
+    Unknown,
     /// A platform must name both.
     #[error("manifest {0} has no platform: an operating system and an architecture must be given")]
     NoPlatform(Digest),
@@ -149,13 +149,30 @@ impl Draft {
         }
     }
 
-    /// Changes what is said about a manifest's platform.
+    /// Adds a manifest under its name, in place of what had that name: one manifest may be there under several.
+    pub fn add_named(&mut self, member: Member) {
+        match self.members.iter_mut().find(|old| old.source == member.source) {
+            Some(old) => *old = member,
+            None => self.members.push(member),
+        }
+    }
+
+    /// The manifest of this name, or else the one with its digest.
+    pub fn position(&self, name: &Reference) -> Option<usize> {
+        let named = self.members.iter().position(|member| member.source == *name);
+        named.or_else(|| {
+            let digest = name.digest()?;
+            self.members.iter().position(|member| member.descriptor.digest == digest)
+        })
+    }
+
+    /// Changes what is said about the platform of the manifest at this place.
     ///
     /// # Errors
     /// [`IndexError`] where there is no such manifest, or what is said would be half a platform.
-    pub fn annotate(&mut self, digest: Digest, annotation: &Annotation) -> Result<(), IndexError> {
-        let member = self.members.iter_mut().find(|member| member.descriptor.digest == digest);
-        let descriptor = &mut member.ok_or(IndexError::Unknown(digest))?.descriptor;
+    pub fn annotate(&mut self, place: usize, annotation: &Annotation) -> Result<(), IndexError> {
+        let descriptor = &mut self.members.get_mut(place).ok_or(IndexError::Unknown)?.descriptor;
+        let digest = descriptor.digest;
         let old = descriptor.platform.take();
         let part = |new: &Option<String>, old: Option<&String>| {
             new.clone().or_else(|| old.cloned()).filter(|text| !text.is_empty())
@@ -326,17 +343,33 @@ mod tests {
         let mut draft = Draft::default();
         draft.add(member("a", media_type::OCI_MANIFEST));
         let digest = Digest::of("a");
+        let place = draft.position(&draft.members[0].source.clone()).expect("is there");
         let said = |text: &str| Some(text.to_owned());
         let half = Annotation { os: said("linux"), ..Annotation::default() };
-        assert_eq!(draft.annotate(digest, &half), Err(IndexError::NoPlatform(digest)));
-        assert_eq!(draft.annotate(Digest::of("b"), &half), Err(IndexError::Unknown(Digest::of("b"))));
+        assert_eq!(draft.annotate(place, &half), Err(IndexError::NoPlatform(digest)));
+        assert_eq!(draft.annotate(place + 1, &half), Err(IndexError::Unknown));
         let whole = Annotation { architecture: said("arm"), variant: said("v7"), ..half };
-        draft.annotate(digest, &whole).expect("a platform");
+        draft.annotate(place, &whole).expect("a platform");
         let more = Annotation { os_features: vec!["f".into()], ..Annotation::default() };
-        draft.annotate(digest, &more).expect("a platform");
-        draft.annotate(digest, &more).expect("a platform");
+        draft.annotate(place, &more).expect("a platform");
+        draft.annotate(place, &more).expect("a platform");
         let platform = draft.members[0].descriptor.platform.clone().expect("a platform");
         assert_eq!((platform.to_string().as_str(), platform.os_features.len()), ("linux/arm/v7", 1));
+    }
+
+    #[test]
+    fn one_manifest_may_have_several_names() {
+        let (one, mut two) = (member("a", media_type::OCI_MANIFEST), member("a", media_type::OCI_MANIFEST));
+        two.source = "r.test/a:2".parse().expect("a name");
+        let mut draft = Draft::default();
+        for member in [&one, &two, &one] {
+            draft.add_named(member.clone());
+        }
+        assert_eq!(draft.members, [one.clone(), two.clone()]);
+        assert_eq!(draft.position(&two.source), Some(1));
+        let by_digest = one.source.with_digest(Digest::of("a"));
+        assert_eq!(draft.position(&by_digest), Some(0));
+        assert_eq!(draft.position(&"r.test/b:1".parse().expect("a name")), None);
     }
 
     #[test]

@@ -53,19 +53,33 @@ fn listing(reference: &Reference, raw: &RawManifest, members: &[Member]) -> Stri
         return text;
     }
     text.push_str("           \nManifests: \n");
-    let rows: Vec<String> = members.iter().map(|member| row(reference, &member.descriptor)).collect();
-    text.push_str(&rows.join("             \n"));
+    for (at, member) in members.iter().enumerate() {
+        let (rows, width) = row(reference, &member.descriptor);
+        if at > 0 {
+            let _ = writeln!(text, "  {:width$}", "");
+        }
+        text.push_str(&rows);
+    }
     text
 }
 
-fn row(reference: &Reference, descriptor: &Descriptor) -> String {
-    let mut text = format!(
-        "  Name:      {}\n  MediaType: {}\n",
-        reference_at(reference, descriptor.digest),
-        descriptor.media_type
-    );
+/// What is known of one manifest, and how wide its first column is.
+fn row(reference: &Reference, descriptor: &Descriptor) -> (String, usize) {
+    let mut rows = vec![
+        ("Name:", reference_at(reference, descriptor.digest)),
+        ("MediaType:", descriptor.media_type.clone()),
+    ];
     if let Some(platform) = &descriptor.platform {
-        let _ = writeln!(text, "  Platform:  {platform}");
+        rows.push(("Platform:", platform.to_string()));
+        rows.extend(platform.os_version.clone().map(|version| ("OSVersion:", version)));
+        if !platform.os_features.is_empty() {
+            rows.push(("OSFeatures:", platform.os_features.join(", ")));
+        }
+    }
+    let width = rows.iter().map(|(title, _)| title.len() + 1).max().unwrap_or_default();
+    let mut text = String::new();
+    for (title, value) in rows {
+        let _ = writeln!(text, "  {title:width$}{value}");
     }
     if !descriptor.annotations.is_empty() {
         text.push_str("  Annotations: \n");
@@ -73,7 +87,7 @@ fn row(reference: &Reference, descriptor: &Descriptor) -> String {
             let _ = writeln!(text, "    {key}: {value}");
         }
     }
-    text
+    (text, width)
 }
 
 /// `name:tag@digest`.

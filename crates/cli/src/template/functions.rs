@@ -273,7 +273,8 @@ fn json(datum: &Datum<'_>, schema: &Schema) -> String {
 }
 
 /// JSON with what is special in HTML as escapes, as Go marshals it.
-fn html_safe(json: &str) -> String {
+/// JSON with what has a meaning in HTML written as escapes, as Go does it unless told otherwise.
+pub(crate) fn html_safe(json: &str) -> String {
     json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 

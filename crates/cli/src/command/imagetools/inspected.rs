@@ -2,7 +2,7 @@
 
 use super::failed;
 use crate::failure::Failure;
-use crate::template::{Schema, Template, TemplateError};
+use crate::template::{Schema, Template, TemplateError, html_safe};
 use lighter_engine::registry::{Client, Member, RawManifest};
 use lighter_image::{Manifest, Platform, Reference, media_type};
 use serde_json::{Map, Value, json};
@@ -147,7 +147,8 @@ fn as_json(value: &Value) -> String {
 }
 
 fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).expect("a JSON value can be written to memory")
+    let text = serde_json::to_string_pretty(value).expect("a JSON value can be written to memory");
+    html_safe(&text)
 }
 
 fn renamed(value: Value, name: fn(&str) -> String) -> Value {
