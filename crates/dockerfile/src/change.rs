@@ -7,7 +7,7 @@ use crate::plan::{Base, Bases, Lowered, Request, lower};
 use crate::syntax::parse;
 
 /// The instructions that an image's configuration can be changed by.
-const ALLOWED: [&str; 12] = [
+const ALLOWED: [&str; 11] = [
     "CMD",
     "ENTRYPOINT",
     "ENV",
@@ -15,7 +15,6 @@ const ALLOWED: [&str; 12] = [
     "HEALTHCHECK",
     "LABEL",
     "ONBUILD",
-    "SHELL",
     "STOPSIGNAL",
     "USER",
     "VOLUME",
@@ -133,6 +132,7 @@ mod tests {
     fn what_is_no_change_is_refused() {
         let refused = |line: &str| change(&ContainerConfig::default(), line).expect_err(line).message;
         assert!(refused("RUN x").contains("RUN is not a valid change command"));
+        assert!(refused("SHELL [\"sh\"]").contains("SHELL is not a valid change command"));
         assert!(refused("").contains("not a valid change command"));
         refused("EXPOSE x");
         refused("HEALTHCHECK MAYBE");

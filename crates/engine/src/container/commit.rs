@@ -87,7 +87,8 @@ pub fn commit(
 ) -> Result<ImageId, CommitContainerError> {
     let container = find_gathered(store, text)?;
     let base = base_of(store, &container)?;
-    let config = changed(&config_of(&container.state.settings, &base.config), &request.changes)?;
+    let own = config_of(&container.state.settings);
+    let config = filled_up(changed(&own, &request.changes)?, own);
     let pauses = request.pause && container.state.status == Status::Running;
     if pauses {
         client::pause(store, container.record.id.as_str(), true)?;
@@ -105,7 +106,15 @@ pub fn commit(
         batch.tag(name, id, now);
     }
     store.commit(batch)?;
-    events::note(store, &container, "commit", &[("imageID", id.to_string())]);
+    let text = id.to_string();
+    events::note_image(store, "create", &text, &text);
+    let name = request.name.as_ref().map(Reference::familiar);
+    if let Some(name) = &name {
+        events::note_image(store, "tag", &text, name);
+    }
+    let more =
+        [("comment", request.message.clone()), ("imageID", text), ("imageRef", name.unwrap_or_default())];
+    events::note(store, &container, "commit", &more);
     Ok(id)
 }
 
@@ -115,8 +124,9 @@ fn base_of(store: &Store, container: &Container) -> Result<ImageConfig, CommitCo
     Ok(crate::image::look_up(store, &id.to_string())?.config)
 }
 
-/// The container's own configuration, as that of an image.
-fn config_of(settings: &Settings, base: &ContainerConfig) -> ContainerConfig {
+/// The container's own configuration, as that of an image. What only builds need of its image, triggers and the shell,
+/// a container does not have.
+fn config_of(settings: &Settings) -> ContainerConfig {
     ContainerConfig {
         entrypoint: settings.entrypoint.clone().filter(|words| !words.is_empty()),
         cmd: settings.cmd.clone(),
@@ -128,9 +138,39 @@ fn config_of(settings: &Settings, base: &ContainerConfig) -> ContainerConfig {
         healthcheck: settings.healthcheck.clone(),
         exposed_ports: settings.exposed_ports.iter().cloned().collect(),
         volumes: settings.anonymous_volumes().map(str::to_owned).collect(),
-        other: serde_json::Map::new(),
-        ..base.clone()
+        ..ContainerConfig::default()
     }
+}
+
+/// A changed configuration, with the container's own wherever a change left nothing: nothing can be taken away.
+fn filled_up(mut config: ContainerConfig, own: ContainerConfig) -> ContainerConfig {
+    let is_empty = |words: &Option<Vec<String>>| words.as_ref().is_none_or(Vec::is_empty);
+    if is_empty(&config.entrypoint) {
+        if is_empty(&config.cmd) {
+            config.cmd = own.cmd;
+        }
+        config.entrypoint = own.entrypoint;
+    }
+    for (text, own) in [(&mut config.user, own.user), (&mut config.working_dir, own.working_dir)] {
+        if text.is_empty() {
+            *text = own;
+        }
+    }
+    if let (Some(check), Some(own)) = (&mut config.healthcheck, own.healthcheck) {
+        let numbers = [
+            (&mut check.interval, own.interval),
+            (&mut check.timeout, own.timeout),
+            (&mut check.start_period, own.start_period),
+            (&mut check.start_interval, own.start_interval),
+            (&mut check.retries, own.retries),
+        ];
+        for (number, own) in numbers {
+            if *number == 0 {
+                *number = own;
+            }
+        }
+    }
+    config
 }
 
 /// Copies the container's own layer into a new one of the store.
@@ -175,7 +215,8 @@ fn image_of(
     image.rootfs.diff_ids.push(layer.diff_id);
     image.history.push(History {
         created: created.clone(),
-        created_by: container.state.settings.command().join(" "),
+        // the command alone: Docker leaves out the entry point
+        created_by: container.state.settings.cmd.clone().unwrap_or_default().join(" "),
         comment: request.message.clone(),
         author: request.author.clone(),
         ..History::default()
