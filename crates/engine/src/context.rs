@@ -50,6 +50,9 @@ pub enum ContextError {
     /// Standard input cannot be read.
     #[error("reading the context from standard input")]
     Stdin(#[source] std::io::Error),
+    /// Standard input is a Dockerfile, and another one was named.
+    #[error("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")]
+    TwoFiles,
     /// The archive cannot be unpacked.
     #[error("unpacking the context")]
     Unpack(#[source] ApplyError),
@@ -108,6 +111,8 @@ pub(crate) fn open(
             if archive::is_archive(&head) {
                 let stream = Cursor::new(head).chain(&mut streams.stdin);
                 unpacked(store, stream, "-")?
+            } else if let Some(FileSource::Path(_)) = &request.file {
+                return Err(ContextError::TwoFiles.into());
             } else {
                 let mut text = head;
                 let rest = (&mut streams.stdin).take(DOCKERFILE_LIMIT_BYTES);

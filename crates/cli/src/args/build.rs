@@ -35,7 +35,7 @@ pub(crate) struct Build {
     #[arg(long, value_name = "stringArray")]
     pub(crate) cache_to: Vec<String>,
     /// Set method for evaluating build ("check", "outline", "targets")
-    #[arg(long, default_value = "build")]
+    #[arg(long, alias = "print", default_value = "build")]
     pub(crate) call: String,
     /// Set the parent cgroup for the "RUN" instructions during build
     #[arg(long)]

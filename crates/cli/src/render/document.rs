@@ -99,6 +99,7 @@ const INSPECTED: Schema = Schema {
     durations: &["Interval", "StartInterval", "StartPeriod", "Timeout"],
     pointers: &[
         "ClusterVolume",
+        "ContainerConfig",
         "Descriptor",
         "Health",
         "Healthcheck",

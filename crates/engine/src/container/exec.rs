@@ -8,7 +8,7 @@ use std::thread;
 
 use lighter_layer::ViewError;
 use lighter_sandbox::{Capabilities, ExecSpec, Process, SandboxError, Seccomp, Stage, Window};
-use lighter_store::Store;
+use lighter_store::{ContainerId, Store};
 
 use super::settings::Settings;
 use super::shim::spec::{self, SpecError};
@@ -88,7 +88,23 @@ pub struct Exec {
     terminal: Option<File>,
     output: Vec<(File, bool)>,
     /// Where its end is noted.
-    journal: (Store, Box<Container>),
+    journal: Journal,
+}
+
+/// Where what becomes of a process is noted, under its own name.
+#[derive(Debug)]
+struct Journal {
+    store: Store,
+    container: Box<Container>,
+    id: ContainerId,
+}
+
+impl Journal {
+    fn note(&self, action: &str, more: &[(&str, String)]) {
+        let id = [("execID", self.id.to_string())];
+        let more: Vec<_> = id.iter().chain(more).cloned().collect();
+        events::note(&self.store, &self.container, action, &more);
+    }
 }
 
 /// Starts a process in a running container.
@@ -105,13 +121,16 @@ pub fn exec(store: &Store, text: &str, request: &ExecRequest) -> Result<Exec, Ex
     } else {
         streams::pipes(request.tty, stdin).map_err(ExecError::Streams)?
     };
-    let command = request.args.join(" ");
-    events::note(store, &container, &format!("exec_create: {command}"), &[]);
-    let mut process = lighter_sandbox::exec_in(container.state.pid, &spec, ends).map_err(Box::new)?;
-    events::note(store, &container, &format!("exec_start: {command}"), &[]);
+    let (program, args) =
+        request.args.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    let command = format!("{program} {}", args.join(" "));
+    let pid = container.state.pid;
+    let journal = Journal { store: store.clone(), container: Box::new(container), id: ContainerId::random() };
+    journal.note(&format!("exec_create: {command}"), &[]);
+    let mut process = lighter_sandbox::exec_in(pid, &spec, ends).map_err(Box::new)?;
+    journal.note(&format!("exec_start: {command}"), &[]);
     let terminal = process.take_terminal();
-    Exec::new(process, terminal, pipes, stdin, (store.clone(), Box::new(container)))
-        .map_err(ExecError::Streams)
+    Exec::new(process, terminal, pipes, stdin, journal).map_err(ExecError::Streams)
 }
 
 fn check(container: &Container) -> Result<(), ExecError> {
@@ -188,7 +207,7 @@ impl Exec {
         terminal: Option<OwnedFd>,
         pipes: streams::Pipes,
         stdin: bool,
-        journal: (Store, Box<Container>),
+        journal: Journal,
     ) -> io::Result<Self> {
         let process = Arc::new(process);
         if let Some(terminal) = terminal.map(File::from) {
@@ -231,8 +250,7 @@ impl Exec {
             process.wait()
         })?;
         let code = exit.status_code();
-        let (store, container) = &self.journal;
-        events::note(store, container, "exec_die", &[("exitCode", code.to_string())]);
+        self.journal.note("exec_die", &[("exitCode", code.to_string())]);
         Ok(code)
     }
 }

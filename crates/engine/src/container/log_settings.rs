@@ -40,6 +40,12 @@ pub enum LogSettingsError {
         /// The driver.
         driver: String,
     },
+    /// There is no such mode.
+    #[error("logger: logging mode not supported: {0}")]
+    Mode(String),
+    /// A buffer is there only in one mode.
+    #[error("logger: max-buffer-size option is only supported with 'mode=non-blocking'")]
+    Buffer,
     /// The option cannot be kept.
     #[error("log option {0} is not supported")]
     NotSupported(String),
@@ -56,7 +62,6 @@ pub enum LogSettingsError {
 
 const KNOWN: [&str; 8] =
     ["compress", "env", "env-regex", "labels", "labels-regex", "max-file", "max-size", "tag"];
-const MODES: [&str; 2] = ["mode", "max-buffer-size"];
 
 impl LogSettings {
     /// The driver's name.
@@ -81,9 +86,14 @@ impl LogSettings {
             let is_known = KNOWN.contains(&option.as_str()) && !self.is_nowhere();
             let is_off = option == "compress" && value == "false";
             match option.as_str() {
-                "mode" if value == "blocking" => {}
-                name if MODES.contains(&name) => {
-                    return Err(LogSettingsError::NotSupported(format!("{option}={value}")));
+                // the log is a file: nothing is there that a line could wait for, so nothing is thrown away
+                "mode" if matches!(value.as_str(), "" | "blocking" | "non-blocking") => {}
+                "mode" => return Err(LogSettingsError::Mode(value.clone())),
+                "max-buffer-size" if self.options.get("mode").is_none_or(|mode| mode != "non-blocking") => {
+                    return Err(LogSettingsError::Buffer);
+                }
+                "max-buffer-size" => {
+                    bytes_of(value).ok_or_else(|| LogSettingsError::Size(value.clone()))?;
                 }
                 _ if !is_known => {
                     let driver = self.driver().to_owned();

@@ -24,7 +24,7 @@ pub enum TopError {
     #[error("ps: {0}")]
     Refused(String),
     /// Nothing tells the processes apart.
-    #[error("couldn't find PID field in ps output")]
+    #[error("Couldn't find PID field in ps output")]
     NoPid,
     /// The system's list of processes cannot be read.
     #[error("reading the list of processes")]

@@ -84,14 +84,24 @@ pub fn parse_time(text: &str, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Some(time);
     }
-    if let Ok(seconds) = text.parse::<i64>() {
-        return jiff::Timestamp::from_second(seconds).ok();
+    if let Some(time) = unix_time(text) {
+        return Some(time);
     }
     if let Ok(date) = text.parse::<jiff::civil::DateTime>() {
         return date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
     }
     let duration: jiff::SignedDuration = text.parse().ok()?;
     now.checked_sub(duration).ok()
+}
+
+/// Seconds since 1970, with a fraction or without: `1700000000.25`.
+fn unix_time(text: &str) -> Option<jiff::Timestamp> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    if fraction.is_empty() || fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let nanoseconds = format!("{fraction:0<9}").parse().ok()?;
+    jiff::Timestamp::new(seconds.parse().ok()?, nanoseconds).ok()
 }
 
 /// Whether a name fits a pattern: in full, or in the familiar form, with or without the tag.

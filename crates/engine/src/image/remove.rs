@@ -87,7 +87,7 @@ pub fn remove(
     let removed = remove_found(store, image, text, force, used_by)?;
     for one in &removed {
         match one {
-            Removed::Untagged(name) => note_image(store, "untag", &id, &name.familiar()),
+            Removed::Untagged(_) => note_image(store, "untag", &id, &id),
             Removed::Deleted(deleted) => note_image(store, "delete", &deleted.to_string(), &id),
         }
     }

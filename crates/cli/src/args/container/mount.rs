@@ -17,6 +17,9 @@ pub(crate) struct Mount {
     size_bytes: Option<u64>,
     mode_bits: Option<u32>,
     create: bool,
+    /// `bind-recursive=readonly` or `writable`, which are said of mounts that are read-only.
+    recursion: Option<String>,
+    propagation: Option<String>,
     labels: Vec<(String, String)>,
     options: Vec<(String, String)>,
     subpath: String,
@@ -55,6 +58,8 @@ pub(crate) fn parse(text: &str) -> Result<Mount, String> {
         size_bytes: None,
         mode_bits: None,
         create: false,
+        recursion: None,
+        propagation: None,
         labels: Vec::new(),
         options: Vec::new(),
         subpath: String::new(),
@@ -77,6 +82,7 @@ pub(crate) fn parse(text: &str) -> Result<Mount, String> {
     if let Some(other) = of_kind.iter().find(|kind| **kind != mount.kind.name()) {
         return Err(format!("cannot mix '{other}-*' options with mount type '{}'", mount.kind.name()));
     }
+    mount.check_recursion()?;
     Ok(mount)
 }
 
@@ -102,17 +108,38 @@ impl Mount {
             "volume-subpath" | "image-subpath" => self.subpath = value,
             "volume-driver" if value == "local" => {}
             "volume-driver" => return Err(format!("volume driver {value:?} is not supported")),
-            "bind-propagation" if matches!(value.as_str(), "rprivate" | "private" | "rslave" | "slave") => {}
+            "bind-propagation" if matches!(value.as_str(), "rprivate" | "private" | "rslave" | "slave") => {
+                self.propagation = Some(value);
+            }
             "bind-propagation" if matches!(value.as_str(), "shared" | "rshared") => {
                 return Err(format!("bind propagation {value:?} is not supported"));
             }
-            "bind-recursive"
-                if matches!(value.as_str(), "enabled" | "disabled" | "writable" | "readonly") => {}
-            "bind-propagation" | "bind-recursive" => return Err(invalid()),
+            "bind-recursive" if matches!(value.as_str(), "enabled" | "disabled") => {}
+            "bind-recursive" if matches!(value.as_str(), "writable" | "readonly") => {
+                self.recursion = Some(value);
+            }
+            "bind-recursive" => {
+                let one_of = r#"(must be "enabled", "disabled", "writable", or "readonly")"#;
+                return Err(format!("{} {one_of}", invalid()));
+            }
+            "bind-propagation" => return Err(invalid()),
             "consistency" if matches!(value.as_str(), "consistent" | "cached" | "delegated" | "default") => {}
             _ => return Err(format!("unexpected key '{key}' in '{field}'")),
         }
         Ok(())
+    }
+
+    /// What is said of the mounts below a read-only one needs one, and that they stay as they are.
+    fn check_recursion(&self) -> Result<(), String> {
+        let Some(wish) = &self.recursion else { return Ok(()) };
+        let needs = |what: &str| {
+            Err(format!("option 'bind-recursive={wish}' requires '{what}' to be specified in conjunction"))
+        };
+        match (self.read_only, self.propagation.as_deref() == Some("rprivate")) {
+            (false, _) => needs("readonly"),
+            (true, false) if wish == "readonly" => needs("bind-propagation=rprivate"),
+            (true, _) => Ok(()),
+        }
     }
 
     fn set_switch(&mut self, key: &str, value: Option<&str>) -> Result<(), String> {
@@ -138,6 +165,12 @@ impl Mount {
         if !self.target.starts_with('/') {
             return Err(relative(&self.target));
         }
+        if tidy(&self.target) == "/" {
+            return Err(fault("invalid specification: destination can't be '/'"));
+        }
+        if !is_inside(&self.subpath) {
+            return Err(fault("subpath must be a relative path within the volume"));
+        }
         let source = match (self.kind, self.source) {
             (Kind::Bind, None) => return Err(fault("field Source must not be empty")),
             (Kind::Bind, Some(path)) if path.is_empty() => {
@@ -160,9 +193,6 @@ impl Mount {
             (Kind::Image, name) => {
                 let name = name.filter(|name| !name.is_empty());
                 let name = name.ok_or_else(|| fault("field Source must not be empty"))?;
-                if !is_inside(&self.subpath) {
-                    return Err(fault("subpath must be a relative path within the volume"));
-                }
                 MountSource::Image { name, layers: Vec::new(), subpath: self.subpath }
             }
             (Kind::Volume, name) => {
@@ -427,6 +457,21 @@ mod tests {
         check(
             "type=bind,dst=/m,src=/t,volume-nocopy",
             "cannot mix 'volume-*' options with mount type 'bind'",
+        );
+        check(
+            "type=bind,src=/t,dst=/a/..",
+            "invalid mount config for type \"bind\": invalid specification: destination can't be '/'",
+        );
+        let needs = |what: &str| {
+            format!("option 'bind-recursive=readonly' requires '{what}' to be specified in conjunction")
+        };
+        check("type=bind,src=/t,dst=/m,bind-recursive=readonly", &needs("readonly"));
+        check("type=bind,src=/t,dst=/m,bind-recursive=readonly,ro", &needs("bind-propagation=rprivate"));
+        assert!(wish("type=bind,src=/t,dst=/m,bind-recursive=readonly,ro,bind-propagation=rprivate").is_ok());
+        assert!(wish("type=bind,src=/t,dst=/m,bind-recursive=writable,ro").is_ok());
+        check(
+            "src=v,dst=/m,volume-subpath=../x",
+            "invalid mount config for type \"volume\": subpath must be a relative path within the volume",
         );
         check("type=image,dst=/m", "invalid mount config for type \"image\": field Source must not be empty");
         for subpath in ["../x", "/x", "a/../../b"] {

@@ -58,7 +58,11 @@ impl Verb for List {
             headings: HEADINGS,
             methods: &["Label"],
         };
-        let format = self.format.as_deref();
+        if self.quiet && self.format.is_some() {
+            let text = "WARNING: Ignoring custom format, because both --format and --quiet are set.";
+            session.remark(text);
+        }
+        let format = self.format.as_deref().filter(|_| !self.quiet);
         let shows_size = |format: &str| format.contains(".Size") || format.contains("json .}}");
         let with_size = self.size || format.is_some_and(shows_size);
         let rows = containers

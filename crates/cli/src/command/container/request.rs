@@ -283,7 +283,11 @@ fn networks(options: &Options) -> Result<(NetworkChoice, Vec<NetworkWish>), Refu
         },
     };
     let on_bridges = matches!(choice, NetworkChoice::Bridge | NetworkChoice::Named(_));
-    if !on_bridges && wishes.len() > 1 {
+    let own = |wish: &NetworkWish| {
+        !matches!(wish.network.as_str(), "default" | "bridge" | "host" | "none")
+            && !wish.network.starts_with("container:")
+    };
+    if wishes.iter().any(own) && !wishes.iter().all(own) || !on_bridges && wishes.len() > 1 {
         let conflict =
             "conflicting options: cannot attach both user-defined and non-user-defined network-modes";
         return Err(conflict.to_owned().into());
@@ -465,6 +469,13 @@ pub(super) fn environment_of(files: &[String], given: Vec<String>) -> Result<Vec
 
 /// One line of a file of variables; a name alone is passed on from outside, if it is there.
 fn variable_of_line(line: &str) -> Result<Option<String>, String> {
+    let (name, value) = pair_of_line(line)?;
+    let value = value.map_or_else(|| environment::passed_on(name), |value| Some(value.to_owned()));
+    Ok(value.map(|value| format!("{name}={value}")))
+}
+
+/// The name on a line of a file, and the value, if it has one.
+fn pair_of_line(line: &str) -> Result<(&str, Option<&str>), String> {
     let (name, value) = match line.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (line, None),
@@ -476,26 +487,22 @@ fn variable_of_line(line: &str) -> Result<Option<String>, String> {
     if name.contains(char::is_whitespace) {
         return Err(format!("variable '{name}' contains whitespaces"));
     }
-    Ok(match value {
-        Some(value) => Some(format!("{name}={value}")),
-        None => environment::passed_on(name).map(|value| format!("{name}={value}")),
-    })
+    Ok((name, value))
 }
 
 fn labels(files: &[String], given: &[String]) -> Result<BTreeMap<String, String>, String> {
     let mut labels = BTreeMap::new();
-    let mut add = |text: &str| {
-        let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        labels.insert(key.to_owned(), value.to_owned());
-    };
     for file in files {
         for line in lines_of(file)? {
-            add(&line);
+            // a name alone is none, other than on the command line
+            let pair = pair_of_line(&line).map_err(|fault| format!("invalid env file ({file}): {fault}"))?;
+            labels.extend(pair.1.map(|value| (pair.0.to_owned(), value.to_owned())));
         }
     }
-    for label in given {
-        add(label);
-    }
+    labels.extend(given.iter().map(|label| {
+        let (key, value) = label.split_once('=').unwrap_or((label, ""));
+        (key.to_owned(), value.to_owned())
+    }));
     Ok(labels)
 }
 

@@ -430,13 +430,12 @@ fn network_files(
             continue;
         }
         let shared = other.as_ref().map(|dir| dir.join(name)).filter(|path| path.exists());
-        let path = match shared {
-            Some(path) => path,
-            None => {
-                let path = paths.dir.join(name);
-                write(&path, &text)?;
-                path
-            }
+        let path = if let Some(path) = shared {
+            path
+        } else {
+            let path = paths.dir.join(name);
+            write(&path, &text)?;
+            path
         };
         mounts.push(Mount::bind(path, target).with_read_only(host.readonly_root).with_stub(Stub::Kept));
     }
