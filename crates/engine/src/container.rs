@@ -52,6 +52,7 @@ pub use files::{ReadFilesError, diff, export};
 pub use ground::{GroundError, sweep_grounds};
 pub use inspect::{inspect, network_mode, written_time};
 pub use lighter_layer::{Change, ChangeKind};
+pub use lighter_sandbox::cgroup::Flow;
 pub use lighter_sandbox::network::{Binding, Publication, Subnet, Transport};
 pub use lighter_sandbox::{Device, LONGEST_PROFILE_BYTES, Resource, Rlimit, is_namespaced_sysctl};
 pub use lighter_store::{ContainerId, Volume};
@@ -70,7 +71,7 @@ pub use remove::{RemoveError, RemoveFilesError, remove};
 pub use security::SecurityOptionError;
 pub use settings::{
     ContainerMount, HostAddress, HostSettings, MountSource, NetworkChoice, NetworkWish,
-    ParseRestartPolicyError, ResourceLimits, RestartPolicy, Settings, Sharing,
+    ParseRestartPolicyError, PathRate, ResourceLimits, RestartPolicy, Settings, Sharing,
 };
 pub use shim::{LogLine, LogReader, SpecError, Streams, log_path, run_hidden_verb};
 pub use state::{

@@ -106,6 +106,9 @@ pub struct Spec {
     /// Whether it sees the whole tree of control groups, not its own alone.
     #[serde(default)]
     pub host_cgroups: bool,
+    /// Whether its control group says which device nodes can be opened, so that its mounts need not forbid them all.
+    #[serde(default)]
+    pub devices_by_group: bool,
 }
 
 impl Spec {
@@ -144,6 +147,7 @@ impl Spec {
             another_follows: false,
             cgroup: None,
             host_cgroups: false,
+            devices_by_group: false,
         }
     }
 
@@ -155,6 +159,11 @@ impl Spec {
             | own(self.uts == Namespace::Private, libc::CLONE_NEWUTS)
             | own(self.ipc == Namespace::Private, libc::CLONE_NEWIPC)
             | own(self.network == Network::None, libc::CLONE_NEWNET)
+    }
+
+    /// Whether device nodes on its file systems are dead.
+    pub(crate) fn has_dead_nodes(&self) -> bool {
+        !self.privileged && !self.devices_by_group
     }
 
     /// Takes away what separates it from the host's kernel: `--privileged`, or a RUN with `--security=insecure`.

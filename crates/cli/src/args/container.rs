@@ -1,6 +1,7 @@
 //! The verbs of containers, volumes and networks, with their options.
 
 pub(crate) mod create;
+pub(crate) mod device;
 pub(crate) mod exec;
 pub(crate) mod files;
 pub(crate) mod life;

@@ -13,6 +13,7 @@ mod gpus;
 mod inspect;
 mod keys;
 mod life;
+mod limits;
 pub(crate) mod list;
 mod logs;
 pub(crate) mod network;

@@ -333,6 +333,7 @@ fn settings(
 
 /// Whether what is asked of the host makes sense; names of capabilities get their full form.
 fn check_host(host: &mut HostSettings, hostname: Option<&str>) -> Result<(), CreateError> {
+    host.limits.check_realtime()?;
     host.limits.check()?;
     host.log.check()?;
     for option in &host.security_options {

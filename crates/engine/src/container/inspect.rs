@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use lighter_sandbox::cgroup::Flow;
 use lighter_sandbox::network::Publication;
 use lighter_sandbox::{DEFAULT_SHM_SIZE_BYTES, MASKED_PATHS, READONLY_PATHS, Rlimit};
 use lighter_store::Store;
@@ -343,7 +344,7 @@ fn confinement_of(host: &HostSettings) -> Value {
         "Runtime": "lighter",
         "Isolation": "",
         "Devices": devices,
-        "DeviceCgroupRules": Value::Null,
+        "DeviceCgroupRules": none_if_empty(&host.limits.device_rules),
         "DeviceRequests": Value::Null,
         "MaskedPaths": hidden(&MASKED_PATHS),
         "ReadonlyPaths": hidden(&READONLY_PATHS),
@@ -355,19 +356,26 @@ fn limits_of(host: &HostSettings) -> Value {
     let limits = &host.limits;
     let twice = limits.memory_bytes.and_then(|bytes| i64::try_from(bytes.saturating_mul(2)).ok());
     let rlimits: Vec<Value> = host.rlimits.iter().map(rlimit).collect();
+    let rates = |flow: Flow| -> Vec<Value> {
+        let of_flow = limits.device_rates.iter().filter(|rate| rate.flow == flow);
+        of_flow.map(|rate| json!({ "Path": rate.path, "Rate": rate.per_second })).collect()
+    };
+    let weights = limits.device_weights.iter();
+    let weights: Vec<Value> =
+        weights.map(|(path, weight)| json!({ "Path": path, "Weight": weight })).collect();
     json!({
         "CpuShares": limits.cpu_shares.unwrap_or_default(),
         "Memory": limits.memory_bytes.unwrap_or_default(),
         "NanoCpus": limits.nano_cpus.unwrap_or_default(),
         "CgroupParent": host.cgroup_parent.clone().unwrap_or_default(),
         "BlkioWeight": limits.blkio_weight.unwrap_or_default(),
-        "BlkioWeightDevice": [],
-        "BlkioDeviceReadBps": [],
-        "BlkioDeviceWriteBps": [],
-        "BlkioDeviceReadIOps": [],
-        "BlkioDeviceWriteIOps": [],
-        "CpuRealtimePeriod": 0,
-        "CpuRealtimeRuntime": 0,
+        "BlkioWeightDevice": weights,
+        "BlkioDeviceReadBps": rates(Flow::ReadBytes),
+        "BlkioDeviceWriteBps": rates(Flow::WriteBytes),
+        "BlkioDeviceReadIOps": rates(Flow::Reads),
+        "BlkioDeviceWriteIOps": rates(Flow::Writes),
+        "CpuRealtimePeriod": limits.cpu_realtime_period.unwrap_or_default(),
+        "CpuRealtimeRuntime": limits.cpu_realtime_runtime.unwrap_or_default(),
         "CpuCount": 0,
         "CpuPercent": 0,
         "IOMaximumIOps": 0,

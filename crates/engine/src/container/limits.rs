@@ -54,6 +54,12 @@ pub enum LimitsError {
         /// What there is.
         available: String,
     },
+    /// The kernel schedules no groups of real-time processes.
+    #[error("kernel does not support CPU real-time scheduler")]
+    NoRealtime,
+    /// Real-time processes get more than there is.
+    #[error("cpu real-time runtime cannot be higher than cpu real-time period")]
+    Realtime,
     /// A share that is none.
     #[error("the minimum allowed cpu-shares is 2")]
     Shares,
@@ -76,6 +82,22 @@ impl ResourceLimits {
             }
         }
         Ok(())
+    }
+
+    /// Whether times of real-time processes can be kept by a new container.
+    ///
+    /// # Errors
+    /// [`LimitsError::NoRealtime`], [`LimitsError::Realtime`].
+    pub fn check_realtime(&self) -> Result<(), LimitsError> {
+        let is_asked_for = self.cpu_realtime_period.is_some() || self.cpu_realtime_runtime.is_some();
+        if is_asked_for && !lighter_sandbox::cgroup::has_realtime() {
+            return Err(LimitsError::NoRealtime);
+        }
+        let runtime = self.cpu_realtime_runtime.and_then(|runtime| u64::try_from(runtime).ok());
+        match (runtime, self.cpu_realtime_period) {
+            (Some(runtime), Some(period)) if runtime > period => Err(LimitsError::Realtime),
+            _ => Ok(()),
+        }
     }
 
     fn check_memory(&self) -> Result<(), LimitsError> {

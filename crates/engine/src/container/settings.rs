@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use lighter_image::{Healthcheck, ImageId};
+use lighter_sandbox::cgroup::Flow;
 use lighter_sandbox::network::Publication;
 use lighter_sandbox::{Device, Rlimit};
 use lighter_store::LayerId;
@@ -177,6 +178,32 @@ pub struct ResourceLimits {
     /// Whether it waits for memory instead of being killed.
     #[serde(default)]
     pub oom_kill_disable: bool,
+    /// `--cpu-rt-period`: the period of real-time processes, in microseconds.
+    #[serde(default)]
+    pub cpu_realtime_period: Option<u64>,
+    /// `--cpu-rt-runtime`: their time in each period.
+    #[serde(default)]
+    pub cpu_realtime_runtime: Option<i64>,
+    /// `--device-read-bps` and its kin.
+    #[serde(default)]
+    pub device_rates: Vec<PathRate>,
+    /// `--blkio-weight-device`: devices, and the share in the use of each.
+    #[serde(default)]
+    pub device_weights: Vec<(PathBuf, u16)>,
+    /// `--device-cgroup-rule`, as it was given.
+    #[serde(default)]
+    pub device_rules: Vec<String>,
+}
+
+/// A bound on the use of a block device of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathRate {
+    /// The device.
+    pub path: PathBuf,
+    /// What is bounded.
+    pub flow: Flow,
+    /// Most in each second; 0 for no bound.
+    pub per_second: u64,
 }
 
 impl ResourceLimits {
@@ -196,6 +223,11 @@ impl ResourceLimits {
             blkio_weight,
             memory_swappiness: _,
             oom_kill_disable: _,
+            cpu_realtime_period,
+            cpu_realtime_runtime,
+            device_rates: _,
+            device_weights: _,
+            device_rules: _,
         } = other.clone();
         self.memory_bytes = memory_bytes.or(self.memory_bytes);
         self.memory_swap_bytes = memory_swap_bytes.or(self.memory_swap_bytes);
@@ -208,6 +240,8 @@ impl ResourceLimits {
         self.cpuset_mems = cpuset_mems.or(self.cpuset_mems.take());
         self.pids = pids.or(self.pids);
         self.blkio_weight = blkio_weight.or(self.blkio_weight);
+        self.cpu_realtime_period = cpu_realtime_period.or(self.cpu_realtime_period);
+        self.cpu_realtime_runtime = cpu_realtime_runtime.or(self.cpu_realtime_runtime);
     }
 }
 

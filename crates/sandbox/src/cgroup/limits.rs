@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::Cgroup;
+use super::devices::{DeviceRate, DeviceRule};
 use crate::message::Warning;
 
 /// Limits; those that are not given are not touched. Units as in `docker run`.
@@ -33,6 +34,14 @@ pub struct Limits {
     pub cpuset_mems: Option<String>,
     /// Most processes and threads (`--pids-limit`); 0 or negative for no bound.
     pub pids: Option<i64>,
+    /// The period of real-time processes in microseconds (`--cpu-rt-period`); version 1 only.
+    pub cpu_realtime_period_micros: Option<u64>,
+    /// Their time in each period (`--cpu-rt-runtime`); version 1 only.
+    pub cpu_realtime_runtime_micros: Option<i64>,
+    /// Bounds on the use of block devices.
+    pub rates: Vec<DeviceRate>,
+    /// The only device nodes that can be made and opened; none for all that are seen.
+    pub device_rules: Option<Vec<DeviceRule>>,
 }
 
 impl Limits {

@@ -4,6 +4,7 @@
 //! back as warnings, as do hierarchies in which no group could be made.
 
 mod adopt;
+mod devices;
 pub(crate) mod hierarchy;
 mod limits;
 mod stats;
@@ -18,9 +19,19 @@ use serde::{Deserialize, Serialize};
 use crate::message::Warning;
 use crate::sys;
 
+pub use devices::{DeviceRate, DeviceRule, Flow};
 pub(crate) use hierarchy::{Hierarchy, directories_of, directories_of_self, mounted};
 pub use limits::Limits;
 pub use stats::Stats;
+
+/// Whether the kernel has groups of real-time processes, which only version 1 knows.
+pub fn has_realtime() -> bool {
+    let is_there = |hierarchy: &Hierarchy| {
+        let has_cpu = hierarchy.controllers.iter().any(|controller| controller == "cpu");
+        has_cpu && hierarchy.mounted_at.join("cpu.rt_period_us").exists()
+    };
+    mounted().is_ok_and(|hierarchies| hierarchies.iter().any(is_there))
+}
 
 /// Controllers of version 1 in which a container gets a group.
 const CONTROLLERS: [&str; 7] = ["blkio", "cpu", "cpuacct", "cpuset", "freezer", "memory", "pids"];
@@ -46,6 +57,17 @@ pub enum CgroupError {
         /// Which.
         path: PathBuf,
         /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel does not take a value.
+    #[error("writing {value:?} to {}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// What was written.
+        value: String,
+        /// Why not.
         #[source]
         source: io::Error,
     },
@@ -89,7 +111,8 @@ impl Cgroup {
     /// Makes a group below another one than ours: a path from the top of each hierarchy.
     ///
     /// # Errors
-    /// As [`Cgroup::create`], also for a parent that leads elsewhere.
+    /// As [`Cgroup::create`], also for a parent that leads elsewhere; [`CgroupError::Value`] and
+    /// [`CgroupError::Missing`] where rates, rules or times of real-time processes cannot be kept.
     pub fn create_below(
         parent: Option<&str>,
         name: &str,
@@ -106,10 +129,15 @@ impl Cgroup {
         let mut group = Self { v1: BTreeMap::new(), v2: None };
         let mut why_not = libc::EOPNOTSUPP;
         for hierarchy in &hierarchies {
-            if let Err(error) = group.make_in(hierarchy, parent, name) {
+            let has_rules = limits.device_rules.is_some();
+            if let Err(error) = group.make_in(hierarchy, parent, name, has_rules) {
                 tracing::info!(%error, hierarchy = %hierarchy.mounted_at.display(), "there is no cgroup in it");
                 why_not = error.raw_os_error().unwrap_or(why_not);
             }
+        }
+        if let Err(error) = devices::apply(&group, limits) {
+            group.remove()?;
+            return Err(error);
         }
         let mut warnings = limits::apply(&group, limits, why_not);
         if warnings.is_empty() && group.directories().next().is_none() {
@@ -118,7 +146,13 @@ impl Cgroup {
         Ok((group, warnings))
     }
 
-    fn make_in(&mut self, hierarchy: &Hierarchy, parent: &str, name: &str) -> io::Result<()> {
+    fn make_in(
+        &mut self,
+        hierarchy: &Hierarchy,
+        parent: &str,
+        name: &str,
+        has_rules: bool,
+    ) -> io::Result<()> {
         if hierarchy.controllers.is_empty() {
             let base = hierarchy::own_base(hierarchy)?;
             if hierarchy::available(&base)?.is_empty() && !self.v1.is_empty() {
@@ -130,7 +164,9 @@ impl Cgroup {
             self.v2 = Some(directory);
             return hierarchy::delegate(&base, &base.join(parent));
         }
-        let is_wanted = |controller: &String| CONTROLLERS.contains(&controller.as_str());
+        let is_wanted = |controller: &String| {
+            CONTROLLERS.contains(&controller.as_str()) || (has_rules && controller == devices::CONTROLLER)
+        };
         if !hierarchy.controllers.iter().any(is_wanted) {
             return Ok(());
         }

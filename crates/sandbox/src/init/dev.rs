@@ -42,7 +42,7 @@ pub(super) struct Dev {
 /// Where the IPC namespace is another's, so is `memory`, its `/dev/shm`.
 pub(super) fn attach(spec: &Spec, host: Host, root: &MountedRoot, memory: Option<OwnedFd>) -> Result<Dev> {
     let name = || "/dev".to_owned();
-    let may_make_nodes = spec.privileged && !host.in_user_namespace;
+    let may_make_nodes = !spec.has_dead_nodes() && !host.in_user_namespace;
     let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID;
     attributes.set(MountAttrFlags::MOUNT_ATTR_NODEV, !may_make_nodes);
     let options = [MountOption::Value("mode", b"755"), MountOption::Value("size", b"65536k")];

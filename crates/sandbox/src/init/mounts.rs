@@ -109,7 +109,7 @@ fn attributes_of(mount: &Mount, spec: &Spec) -> u64 {
     only_if(mount.read_only, sys::MOUNT_ATTR_RDONLY)
         | only_if(!mount.exec, sys::MOUNT_ATTR_NOEXEC)
         | only_if(!mount.suid, sys::MOUNT_ATTR_NOSUID)
-        | only_if(!spec.privileged, sys::MOUNT_ATTR_NODEV)
+        | only_if(spec.has_dead_nodes(), sys::MOUNT_ATTR_NODEV)
 }
 
 fn keep_private(mount: &OwnedFd) -> std::result::Result<(), Errno> {

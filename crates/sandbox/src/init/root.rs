@@ -108,7 +108,7 @@ fn mount_directory(
 
 /// Keeps device nodes in an image from reaching the host's devices.
 fn device_guard(spec: &Spec) -> u64 {
-    if spec.privileged { 0 } else { sys::MOUNT_ATTR_NODEV }
+    if spec.has_dead_nodes() { sys::MOUNT_ATTR_NODEV } else { 0 }
 }
 
 /// The mount points of a spec, in the order of the mounts.
@@ -171,7 +171,7 @@ fn points_name() -> String {
 }
 
 fn attributes(spec: &Spec) -> MountAttrFlags {
-    if spec.privileged { MountAttrFlags::empty() } else { MountAttrFlags::MOUNT_ATTR_NODEV }
+    if spec.has_dead_nodes() { MountAttrFlags::MOUNT_ATTR_NODEV } else { MountAttrFlags::empty() }
 }
 
 /// The mount points that must leave no trace, without those in other mounts.

@@ -1,5 +1,6 @@
 //! What `run` and `create` share: all that a container can be.
 
+use crate::args::container::device::{self, DeviceValue};
 use crate::args::container::{mount, value};
 use crate::args::value::{Ulimit, bytes, swap, ulimit};
 
@@ -20,8 +21,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "uint16")]
     pub(crate) blkio_weight: Option<u16>,
     /// Block IO weight (relative device weight)
-    #[arg(long, value_name = "list", hide = true)]
-    pub(crate) blkio_weight_device: Vec<String>,
+    #[arg(long, value_name = "list", value_parser = device::weight)]
+    pub(crate) blkio_weight_device: Vec<DeviceValue>,
     /// Add Linux capabilities
     #[arg(long, value_name = "list")]
     pub(crate) cap_add: Vec<String>,
@@ -44,11 +45,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "int")]
     pub(crate) cpu_quota: Option<i64>,
     /// Limit CPU real-time period in microseconds
-    #[arg(long, value_name = "int", hide = true)]
+    #[arg(long, value_name = "int")]
     pub(crate) cpu_rt_period: Option<u64>,
     /// Limit CPU real-time runtime in microseconds
-    #[arg(long, value_name = "int", hide = true)]
-    pub(crate) cpu_rt_runtime: Option<u64>,
+    #[arg(long, value_name = "int", allow_negative_numbers = true)]
+    pub(crate) cpu_rt_runtime: Option<i64>,
     /// CPU shares (relative weight)
     #[arg(short, long, value_name = "int")]
     pub(crate) cpu_shares: Option<u64>,
@@ -65,20 +66,20 @@ pub(crate) struct Options {
     #[arg(long, value_name = "list")]
     pub(crate) device: Vec<String>,
     /// Add a rule to the cgroup allowed devices list
-    #[arg(long, value_name = "list")]
+    #[arg(long, value_name = "list", value_parser = device::rule)]
     pub(crate) device_cgroup_rule: Vec<String>,
     /// Limit read rate (bytes per second) from a device
-    #[arg(long, value_name = "list", hide = true)]
-    pub(crate) device_read_bps: Vec<String>,
+    #[arg(long, value_name = "list", value_parser = device::byte_rate)]
+    pub(crate) device_read_bps: Vec<DeviceValue>,
     /// Limit read rate (IO per second) from a device
-    #[arg(long, value_name = "list", hide = true)]
-    pub(crate) device_read_iops: Vec<String>,
+    #[arg(long, value_name = "list", value_parser = device::rate)]
+    pub(crate) device_read_iops: Vec<DeviceValue>,
     /// Limit write rate (bytes per second) to a device
-    #[arg(long, value_name = "list", hide = true)]
-    pub(crate) device_write_bps: Vec<String>,
+    #[arg(long, value_name = "list", value_parser = device::byte_rate)]
+    pub(crate) device_write_bps: Vec<DeviceValue>,
     /// Limit write rate (IO per second) to a device
-    #[arg(long, value_name = "list", hide = true)]
-    pub(crate) device_write_iops: Vec<String>,
+    #[arg(long, value_name = "list", value_parser = device::rate)]
+    pub(crate) device_write_iops: Vec<DeviceValue>,
     /// Skip image verification (lighter verifies digests always)
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, hide = true)]
     pub(crate) disable_content_trust: bool,

@@ -16,6 +16,12 @@ pub(crate) struct Update {
     /// Limit CPU CFS (Completely Fair Scheduler) quota
     #[arg(long, value_name = "int")]
     pub(crate) cpu_quota: Option<i64>,
+    /// Limit the CPU real-time period in microseconds
+    #[arg(long, value_name = "int")]
+    pub(crate) cpu_rt_period: Option<u64>,
+    /// Limit the CPU real-time runtime in microseconds
+    #[arg(long, value_name = "int", allow_negative_numbers = true)]
+    pub(crate) cpu_rt_runtime: Option<i64>,
     /// CPU shares (relative weight)
     #[arg(short, long, value_name = "int")]
     pub(crate) cpu_shares: Option<u64>,
@@ -28,6 +34,9 @@ pub(crate) struct Update {
     /// MEMs in which to allow execution (0-3, 0,1)
     #[arg(long)]
     pub(crate) cpuset_mems: Option<String>,
+    /// Kernel memory limit
+    #[arg(long, value_name = "bytes", value_parser = bytes, hide = true)]
+    pub(crate) kernel_memory: Option<u64>,
     /// Memory limit
     #[arg(short, long, value_name = "bytes", value_parser = bytes)]
     pub(crate) memory: Option<u64>,

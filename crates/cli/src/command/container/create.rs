@@ -18,7 +18,7 @@ impl Verb for Create {
         let cidfile = CidFile::make(self.options.cidfile.as_deref()).map_err(fault)?;
         let unread = |text: &str| refused_by("create", text);
         let image = begin::Image::of(&self.options).map_err(|text| unread(&text))?;
-        super::run::remark_on_kernel_memory(&self.options, session);
+        super::run::remark_on_kernel_memory(self.options.kernel_memory, session);
         let outputs = super::run::outputs(super::run::streams(&self.options));
         let mut request = request(self.options).map_err(|refusal| match refusal {
             Refusal::Options(text) => unread(&text),

@@ -1,13 +1,13 @@
 //! From the options of `run` and `create` to what the engine is asked for.
 
-use super::{gpus, security};
+use super::{gpus, limits, security};
 use crate::args::container::mount;
 use crate::args::container::options::Options;
 use crate::args::value::fields;
 use crate::environment;
 use lighter_engine::container::{
     CreateRequest, Device, HostAddress, HostSettings, LogSettings, NetworkChoice, NetworkWish, Publication,
-    Resource, ResourceLimits, RestartPolicy, Rlimit, Sharing,
+    Resource, RestartPolicy, Rlimit, Sharing,
 };
 use lighter_image::Healthcheck;
 use std::collections::BTreeMap;
@@ -77,15 +77,6 @@ fn refuse(options: &Options) -> Result<(), Refusal> {
         gpus::refuse(gpus)?;
     }
     let given = [
-        ("--blkio-weight-device", !options.blkio_weight_device.is_empty()),
-        ("--device-read-bps", !options.device_read_bps.is_empty()),
-        ("--device-read-iops", !options.device_read_iops.is_empty()),
-        ("--device-write-bps", !options.device_write_bps.is_empty()),
-        ("--device-write-iops", !options.device_write_iops.is_empty()),
-        ("--device-cgroup-rule", !options.device_cgroup_rule.is_empty()),
-        ("--cpu-rt-period", options.cpu_rt_period.is_some_and(|period| period != 0)),
-        ("--cpu-rt-runtime", options.cpu_rt_runtime.is_some_and(|runtime| runtime != 0)),
-        ("--storage-opt", !options.storage_opt.is_empty()),
         ("--use-api-socket", options.use_api_socket),
         ("--link-local-ip", !options.link_local_ip.is_empty()),
         ("--ip6", options.ip6.is_some()),
@@ -93,6 +84,7 @@ fn refuse(options: &Options) -> Result<(), Refusal> {
     if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
         return Err(format!("option {option} is not supported").into());
     }
+    options.storage_opt.iter().try_for_each(|option| limits::refuse_storage_option(option))?;
     if let Some(runtime) = options.runtime.as_deref().filter(|name| !matches!(*name, "runc" | "lighter")) {
         return Err(Refusal::Engine(format!("unknown or invalid runtime name: {runtime}")));
     }
@@ -142,7 +134,7 @@ fn host(options: &mut Options) -> Result<HostSettings, Refusal> {
         ipc: sharing(options.ipc.as_deref(), "ipc", "IPC")?,
         pid: sharing(options.pid.as_deref(), "pid", "PID")?,
         uts: sharing(options.uts.as_deref(), "uts", "UTS")?,
-        limits: limits(options),
+        limits: limits::limits(options),
         restart: restart(options)?,
         auto_remove: options.rm,
         log: LogSettings {
@@ -162,25 +154,6 @@ fn pairs(texts: &[String]) -> BTreeMap<String, String> {
         (key.to_owned(), value.to_owned())
     };
     texts.iter().map(pair).collect()
-}
-
-fn limits(options: &mut Options) -> ResourceLimits {
-    let memory_bytes = options.memory.filter(|bytes| *bytes > 0);
-    ResourceLimits {
-        memory_bytes,
-        memory_swap_bytes: options.memory_swap.filter(|bytes| *bytes != 0),
-        memory_reservation_bytes: options.memory_reservation.filter(|bytes| *bytes > 0),
-        nano_cpus: options.cpus.filter(|cpus| *cpus > 0),
-        cpu_quota: options.cpu_quota.filter(|quota| *quota != 0),
-        cpu_period: options.cpu_period.filter(|period| *period != 0),
-        cpu_shares: options.cpu_shares.filter(|shares| *shares != 0),
-        cpuset_cpus: options.cpuset_cpus.take().filter(|cpus| !cpus.is_empty()),
-        cpuset_mems: options.cpuset_mems.take().filter(|mems| !mems.is_empty()),
-        pids: options.pids_limit.filter(|pids| *pids != 0),
-        blkio_weight: options.blkio_weight.filter(|weight| *weight != 0),
-        memory_swappiness: options.memory_swappiness.and_then(|share| u64::try_from(share).ok()),
-        oom_kill_disable: options.oom_kill_disable,
-    }
 }
 
 fn restart(options: &Options) -> Result<RestartPolicy, Refusal> {

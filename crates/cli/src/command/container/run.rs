@@ -35,7 +35,7 @@ impl Verb for Run {
         if host_network_discards(&self.options) {
             session.remark("WARNING: Published ports are discarded when using host network mode");
         }
-        remark_on_kernel_memory(&self.options, session);
+        remark_on_kernel_memory(self.options.kernel_memory, session);
         let asks_for_network = !self.options.network.is_empty() || !self.options.publish.is_empty();
         let mut request = request(self.options).map_err(|fault| refused(fault.text()))?;
         request.stdin_once = !self.detach && streams.stdin;
@@ -71,8 +71,8 @@ impl Verb for Run {
 }
 
 /// Says that a limit of old is not kept.
-pub(super) fn remark_on_kernel_memory(options: &Options, session: &Session) {
-    if options.kernel_memory.is_some_and(|bytes| bytes != 0) {
+pub(super) fn remark_on_kernel_memory(limit: Option<u64>, session: &Session) {
+    if limit.is_some_and(|bytes| bytes != 0) {
         session.remark("WARNING: --kernel-memory is ignored: kernels no longer have that limit");
     }
 }

@@ -31,9 +31,11 @@ impl Verb for Update {
             cpuset_mems: self.cpuset_mems.filter(|mems| !mems.is_empty()),
             pids: self.pids_limit.filter(|pids| *pids != 0),
             blkio_weight: self.blkio_weight.filter(|weight| *weight != 0),
-            memory_swappiness: None,
-            oom_kill_disable: false,
+            cpu_realtime_period: self.cpu_rt_period.filter(|period| *period != 0),
+            cpu_realtime_runtime: self.cpu_rt_runtime.filter(|runtime| *runtime != 0),
+            ..ResourceLimits::default()
         };
+        super::run::remark_on_kernel_memory(self.kernel_memory, session);
         let store = session.open_store()?;
         each(session, &self.containers, |name| {
             container::update(&store, name, &limits, restart).map_err(|error| told(&error))
@@ -45,9 +47,10 @@ impl Update {
     fn changes_nothing(&self) -> bool {
         let texts = [&self.cpuset_cpus, &self.cpuset_mems, &self.restart];
         let sizes = [self.memory, self.memory_reservation, self.cpus, self.cpu_period, self.cpu_shares];
-        let signed = [self.memory_swap, self.cpu_quota, self.pids_limit];
+        let more = [self.cpu_rt_period, self.kernel_memory];
+        let signed = [self.memory_swap, self.cpu_quota, self.cpu_rt_runtime, self.pids_limit];
         texts.iter().all(|text| text.is_none())
-            && sizes.iter().all(Option::is_none)
+            && sizes.iter().chain(&more).all(Option::is_none)
             && signed.iter().all(Option::is_none)
             && self.blkio_weight.is_none()
     }

@@ -15,8 +15,8 @@ use super::super::message::{self, Frame, Reply, Request};
 use super::super::settings::NetworkWish;
 use super::super::state::{Container, Status};
 use super::super::top::processes_of;
+use super::group::limits_of;
 use super::run::Shim;
-use super::start::limits_of;
 use super::{SOCKET, ShimError, Streams};
 
 /// Signals that end a program unless it says otherwise: who sends one does not want it to be started again.

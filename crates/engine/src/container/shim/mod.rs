@@ -8,6 +8,7 @@
 mod answer;
 mod clients;
 pub(super) mod copies;
+mod group;
 mod health;
 mod log;
 pub(super) mod network;

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use lighter_build::plain::{self, PlainError, PlainRoot};
-use lighter_sandbox::cgroup::{Cgroup, CgroupError, Limits};
+use lighter_sandbox::cgroup::Cgroup;
 use lighter_sandbox::{Process, SandboxError};
 use lighter_store::FileError;
 
-use super::super::settings::{ResourceLimits, Settings};
+use super::super::settings::Settings;
 use super::super::state::{Container, Status};
 use super::super::streams::{self, Pipes};
 use super::copies;
+use super::group::{self, GroupError};
 use super::network::{JoinError, Joined};
 use super::run::Shim;
 use super::spec::{self, SpecError};
@@ -34,7 +35,7 @@ pub(super) enum StartError {
     #[error(transparent)]
     Join(#[from] JoinError),
     #[error(transparent)]
-    Cgroup(#[from] CgroupError),
+    Group(#[from] GroupError),
     #[error("preparing the container's streams")]
     Streams(#[source] io::Error),
 }
@@ -45,6 +46,7 @@ impl StartError {
             Self::Sandbox(error) => error.exit_code(),
             Self::Spec(SpecError::WorkingDirectory(_)) => 126,
             // as Docker has it for whatever is not there
+            Self::Group(GroupError::NoDevice(_)) => 127,
             Self::Spec(SpecError::NoDevice(_) | SpecError::NotInImage { .. }) => 127,
             Self::Spec(SpecError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => 127,
             _ => 125,
@@ -100,7 +102,7 @@ impl Shim {
         let container = spec::named_as_its_network(&self.store, container)?;
         let mut joined = Joined::join(&self.store, &self.runtime, &container)?;
         let no_network = joined.missing.take();
-        let (cgroup, mut warnings) = group(&container)?;
+        let (cgroup, mut warnings) = group::make(&container)?;
         match self.start_in(&container, &joined, cgroup.as_ref()) {
             Ok(Started { process, output, copy }) => {
                 warnings.extend(process.warnings().iter().map(ToString::to_string));
@@ -124,6 +126,7 @@ impl Shim {
     ) -> Result<Started, StartError> {
         let settings = &container.state.settings;
         let mut spec = spec::describe(&self.store, container, joined.place(&self.store, container)?)?;
+        spec.devices_by_group = !settings.host.limits.device_rules.is_empty() && !spec.privileged;
         spec.cgroup = cgroup.cloned();
         copies::gather_left_behind(&spec, &self.dir)?;
         let pipes = || streams::pipes(settings.tty, settings.open_stdin).map_err(StartError::Streams);
@@ -198,46 +201,5 @@ impl Shim {
 fn remove(cgroup: &Cgroup) {
     if let Err(error) = cgroup.remove() {
         tracing::warn!(%error, "a control group stays");
-    }
-}
-
-/// The container's control group, where it has limits; what cannot be kept of them.
-fn group(container: &Container) -> Result<(Option<Cgroup>, Vec<String>), CgroupError> {
-    let limits = &container.state.settings.host.limits;
-    let parent = container.state.settings.host.cgroup_parent.as_deref();
-    if *limits == ResourceLimits::default() && parent.is_none() {
-        // one is made when somebody wants to freeze or measure it
-        return Ok((None, Vec::new()));
-    }
-    let (cgroup, told) = Cgroup::create_below(parent, container.record.id.as_str(), &limits_of(limits))?;
-    let mut warnings: Vec<String> = told.iter().map(ToString::to_string).collect();
-    if limits.blkio_weight.is_some() {
-        let text =
-            "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.";
-        warnings.push(text.to_owned());
-    }
-    Ok((Some(cgroup), warnings))
-}
-
-/// The limits as a control group takes them.
-pub(super) fn limits_of(limits: &ResourceLimits) -> Limits {
-    // a processor has a thousand millionths in each period of a tenth of a second
-    const PERIOD_MICROSECONDS: u64 = 100_000;
-    let of_processors = |cpus: u64| cpus.saturating_mul(PERIOD_MICROSECONDS) / 1_000_000_000;
-    let quota = limits.nano_cpus.and_then(|cpus| i64::try_from(of_processors(cpus)).ok());
-    let period = limits.nano_cpus.map(|_| PERIOD_MICROSECONDS);
-    let twice = limits.memory_bytes.and_then(|bytes| i64::try_from(bytes.saturating_mul(2)).ok());
-    Limits {
-        memory_bytes: limits.memory_bytes,
-        memory_swap_bytes: limits.memory_swap_bytes.or(twice),
-        memory_reservation_bytes: limits.memory_reservation_bytes,
-        memory_swappiness: limits.memory_swappiness,
-        oom_kill_disable: limits.oom_kill_disable,
-        cpu_quota_micros: limits.cpu_quota.or(quota),
-        cpu_period_micros: limits.cpu_period.or(period),
-        cpu_shares: limits.cpu_shares,
-        cpuset_cpus: limits.cpuset_cpus.clone(),
-        cpuset_mems: limits.cpuset_mems.clone(),
-        pids: limits.pids,
     }
 }
