@@ -63,8 +63,9 @@ pub use log_settings::{LogSettings, LogSettingsError};
 pub use message::{Frame, Reply, Request};
 pub use names::NameError;
 pub use network::{
-    NetworkError, NetworkRecord, NetworkRequest, addresses_of, connect_network, create_network,
-    disconnect_network, look_up as find_network, members, networks, remove_network,
+    AddressPool, NetworkError, NetworkRecord, NetworkRequest, NetworkRequestError, addresses_of,
+    connect_network, create_network, disconnect_network, look_up as find_network, members, networks,
+    remove_network,
 };
 pub use prune::{PruneContainersError, PrunedContainers, prune_containers};
 pub use remove::{RemoveError, RemoveFilesError, remove};

@@ -17,6 +17,7 @@ mod limits;
 pub(crate) mod list;
 mod logs;
 pub(crate) mod network;
+mod pools;
 mod port;
 pub(crate) mod prune;
 mod request;

@@ -7,13 +7,15 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use lighter_sandbox::cgroup::Flow;
-use lighter_sandbox::network::Publication;
+use lighter_sandbox::network::{Publication, Six};
 use lighter_sandbox::{DEFAULT_SHM_SIZE_BYTES, MASKED_PATHS, READONLY_PATHS, Rlimit};
 use lighter_store::Store;
 use serde_json::{Map, Value, json};
 
 use super::network::look_up;
-use super::settings::{HostAddress, HostSettings, NetworkChoice, RestartPolicy, Settings, Sharing};
+use super::settings::{
+    HostAddress, HostSettings, NetworkChoice, NetworkWish, RestartPolicy, Settings, Sharing,
+};
 use super::shim::network::names_of;
 use super::shim::spec;
 use super::state::{Container, EndpointState, State, Status, find};
@@ -491,8 +493,8 @@ fn network_settings(store: &Store, container: &Container) -> Value {
         "SecondaryIPv6Addresses": Value::Null,
         "EndpointID": "",
         "Gateway": default.map(|one| one.endpoint.gateway.to_string()).unwrap_or_default(),
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
+        "GlobalIPv6Address": default.and_then(six_of).map(|six| six.address.to_string()).unwrap_or_default(),
+        "GlobalIPv6PrefixLen": default.and_then(six_of).map(|six| six.subnet.prefix_len()).unwrap_or_default(),
         "IPAddress": default.map(|one| one.endpoint.address.to_string()).unwrap_or_default(),
         "IPPrefixLen": default.map(|one| one.endpoint.subnet.prefix_len()).unwrap_or_default(),
         "IPv6Gateway": "",
@@ -509,24 +511,41 @@ fn endpoint(store: &Store, container: &Container, state: Option<&EndpointState>,
     let wish = container.state.settings.host.networks.iter().find(|wish| wish.network == name);
     let names = wish.filter(|_| has_run && name != "bridge").map(|wish| names_of(container, wish));
     let aliases = wish.map(|wish| wish.aliases.clone()).unwrap_or_default();
-    let address = wish.and_then(|wish| wish.address);
+    let by_hand = wish.is_some_and(|wish| wish.by_hand);
+    let six = state.and_then(six_of);
     json!({
-        "IPAMConfig": address.map(|address| json!({ "IPv4Address": address.to_string() })),
+        "IPAMConfig": wish.map_or(Value::Null, wished_addresses),
         "Links": Value::Null,
-        "Aliases": none_if_empty(aliases),
+        "Aliases": if by_hand { json!(aliases) } else { none_if_empty(aliases) },
         "MacAddress": state.map(hardware_address).unwrap_or_default(),
-        "DriverOpts": Value::Null,
+        "DriverOpts": if by_hand { json!({}) } else { Value::Null },
         "GwPriority": 0,
         "NetworkID": id.unwrap_or_default(),
         "EndpointID": state.map(|one| one.endpoint.host_interface.clone()).unwrap_or_default(),
         "Gateway": state.map(|one| one.endpoint.gateway.to_string()).unwrap_or_default(),
         "IPAddress": state.map(|one| one.endpoint.address.to_string()).unwrap_or_default(),
         "IPPrefixLen": state.map(|one| one.endpoint.subnet.prefix_len()).unwrap_or_default(),
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
+        "IPv6Gateway": state.and_then(|one| one.endpoint.gateway6).map(|gateway| gateway.to_string()).unwrap_or_default(),
+        "GlobalIPv6Address": six.map(|six| six.address.to_string()).unwrap_or_default(),
+        "GlobalIPv6PrefixLen": six.map(|six| six.subnet.prefix_len()).unwrap_or_default(),
         "DNSNames": state.filter(|_| name != "bridge").map(|one| one.aliases.clone()).or(names),
     })
+}
+
+fn six_of(state: &EndpointState) -> Option<Six> {
+    state.endpoint.six
+}
+
+/// The addresses that are wished for; who came by hand has wishes, be they none.
+fn wished_addresses(wish: &NetworkWish) -> Value {
+    let mut wished = Map::new();
+    let six = wish.address6.map(|address| ("IPv6Address", address.to_string()));
+    for (name, address) in
+        wish.address.map(|address| ("IPv4Address", address.to_string())).into_iter().chain(six)
+    {
+        wished.insert(name.to_owned(), json!(address));
+    }
+    if wished.is_empty() && !wish.by_hand { Value::Null } else { Value::Object(wished) }
 }
 
 fn hardware_address(state: &EndpointState) -> String {

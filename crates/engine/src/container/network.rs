@@ -1,6 +1,9 @@
 //! Networks: the three that are always there, and those of the user, which are kept in the store. A user's network is
 //! a bridge with names.
 
+mod pool;
+mod request;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -10,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lighter_sandbox::network::{Bridge, BridgeError, BridgeSpec, Subnet};
+use lighter_store::Store;
 use lighter_store::failpoint::point;
-use lighter_store::{ContainerId, Store};
 use serde::{Deserialize, Serialize};
 
 use super::client::{self, ClientError};
@@ -19,6 +22,9 @@ use super::events;
 use super::message::Request;
 use super::settings::{NetworkChoice, NetworkWish};
 use super::state::{self, Container, FindError, all, find};
+
+pub use pool::AddressPool;
+pub use request::{NetworkRequest, NetworkRequestError};
 
 /// The name of the default network.
 pub(super) const DEFAULT: &str = "bridge";
@@ -37,6 +43,24 @@ pub struct NetworkRecord {
     pub name: String,
     /// `bridge`, `host` or `null`.
     pub driver: String,
+    /// Whether its containers have addresses of IPv6.
+    #[serde(default)]
+    pub ipv6: bool,
+    /// Its addresses as they were asked for, and those that were chosen.
+    #[serde(default)]
+    pub pools: Vec<AddressPool>,
+    /// `--ipam-opt`; they have no meaning here.
+    #[serde(default)]
+    pub ipam_options: BTreeMap<String, String>,
+    /// `--scope`; it has no meaning here.
+    #[serde(default = "local")]
+    pub scope: String,
+    /// Whether it is no network, but what others are made after.
+    #[serde(default)]
+    pub config_only: bool,
+    /// What it was made after.
+    #[serde(default)]
+    pub config_from: String,
     /// The addresses of its containers.
     pub subnet: Option<Subnet>,
     /// The address of its bridge.
@@ -51,6 +75,10 @@ pub struct NetworkRecord {
     pub options: BTreeMap<String, String>,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+fn local() -> String {
+    "local".to_owned()
 }
 
 /// Why something could not be done with a network.
@@ -71,9 +99,18 @@ pub enum NetworkError {
     /// It is one of those that are always there.
     #[error("{0} is a pre-defined network and cannot be removed")]
     Predefined(String),
-    /// The driver is unknown.
-    #[error("could not find plugin {0} in v1 plugin registry: plugin not found")]
-    Driver(String),
+    /// What is asked for makes no network.
+    #[error(transparent)]
+    Request(#[from] NetworkRequestError),
+    /// No container can be on what is only a configuration.
+    #[error("cannot create endpoint on configuration-only network")]
+    ConfigOnly,
+    /// Networks are made after it.
+    #[error("error while removing network: configuration network {0:?} is in use")]
+    ConfigInUse(String),
+    /// Another network has that bridge, or the machine has it.
+    #[error("bridge {0} is there already")]
+    BridgeExists(String),
     /// A container is on it.
     #[error("error while removing network: network {network} has active endpoints (name:\"{container}\")")]
     InUse {
@@ -126,27 +163,6 @@ pub enum NetworkError {
     },
 }
 
-/// What is asked of a new network.
-#[derive(Debug, Clone, Default)]
-pub struct NetworkRequest {
-    /// Its name.
-    pub name: String,
-    /// `--driver`.
-    pub driver: String,
-    /// `--subnet`.
-    pub subnet: Option<Subnet>,
-    /// `--gateway`.
-    pub gateway: Option<Ipv4Addr>,
-    /// `--internal`.
-    pub internal: bool,
-    /// `--attachable`.
-    pub attachable: bool,
-    /// `--label`.
-    pub labels: BTreeMap<String, String>,
-    /// `--opt`.
-    pub options: BTreeMap<String, String>,
-}
-
 /// Makes a network, its bridge included, so that its addresses are its own from now on.
 ///
 /// # Errors
@@ -159,33 +175,40 @@ pub fn create_network(
     if !is_name(&request.name) {
         return Err(NetworkError::InvalidName(request.name));
     }
-    if request.driver != "bridge" && !request.driver.is_empty() {
-        return Err(NetworkError::Driver(request.driver));
-    }
     if predefined().iter().any(|one| one.name == request.name) {
         return Err(NetworkError::NotYours(request.name));
     }
     if find_exact(store, &request.name)?.is_some() {
         return Err(NetworkError::Exists(request.name));
     }
-    let mut record = NetworkRecord {
-        id: ContainerId::random().to_string(),
-        name: request.name,
-        driver: "bridge".to_owned(),
-        subnet: request.subnet,
-        gateway: request.gateway,
-        internal: request.internal,
-        attachable: request.attachable,
-        labels: request.labels,
-        options: request.options,
-        created_at: Timestamp::now(),
-    };
+    let mut record = request.into_record(|name| find_exact(store, name).ok().flatten())?;
+    if record.config_only {
+        write(store, &record)?;
+        return Ok(record);
+    }
     let bridge = bridge_of(&record, runtime);
-    let (subnet, gateway, warnings) = bridge.ensure()?;
+    if record.options.contains_key(request::BRIDGE_NAME) && bridge.exists()? {
+        return Err(NetworkError::BridgeExists(bridge.spec().interface.clone()));
+    }
+    let made = bridge.ensure();
+    if made.is_err()
+        && let Err(error) = bridge.remove_if_unused()
+    {
+        tracing::debug!(%error, "a bridge that was not finished stays");
+    }
+    let (subnet, gateway, warnings) = made?;
     for warning in warnings {
         tracing::warn!(?warning, "the network may not reach everything");
     }
+    if record.subnet.is_none() {
+        record.pools.push(AddressPool::chosen(&subnet, &gateway));
+    }
     (record.subnet, record.gateway) = (Some(subnet), Some(gateway));
+    if let Some(six) = bridge.spec().six
+        && !record.pools.iter().any(AddressPool::is_six)
+    {
+        record.pools.push(AddressPool::chosen(&six.subnet, &six.address));
+    }
     if let Err(error) = write(store, &record) {
         bridge.remove_if_unused()?;
         return Err(error);
@@ -254,9 +277,12 @@ pub fn remove_network(store: &Store, runtime: &Path, text: &str) -> Result<Netwo
         let (network, container) = (record.name, container.record.name.clone());
         return Err(NetworkError::InUse { network, container });
     }
+    if record.config_only && networks(store)?.iter().any(|one| one.config_from == record.name) {
+        return Err(NetworkError::ConfigInUse(record.name));
+    }
     let bridge = bridge_of(&record, runtime);
     let began = Instant::now();
-    while !bridge.remove_if_unused()? {
+    while !record.config_only && !bridge.remove_if_unused()? {
         // the kernel takes the links of a namespace away a moment after its last process
         if began.elapsed() > PATIENCE {
             return Err(NetworkError::InUse { network: record.name, container: "?".to_owned() });
@@ -293,6 +319,9 @@ pub fn connect_network(
 ) -> Result<(), NetworkError> {
     let record = look_up(store, text)?;
     let container = find(store, container)?;
+    if record.config_only {
+        return Err(NetworkError::ConfigOnly);
+    }
     let host = &container.state.settings.host;
     if !matches!(host.network, NetworkChoice::Bridge | NetworkChoice::Named(_)) || record.driver != "bridge" {
         return Err(NetworkError::Shared);
@@ -337,14 +366,7 @@ pub(super) fn bridge_of(record: &NetworkRecord, runtime: &Path) -> Bridge {
     if record.name == DEFAULT {
         return Bridge::new(BridgeSpec::default_network(), runtime);
     }
-    let spec = BridgeSpec {
-        subnet: record.subnet,
-        gateway: record.gateway,
-        internal: record.internal,
-        mtu: record.options.get("com.docker.network.driver.mtu").and_then(|mtu| mtu.parse().ok()),
-        ..BridgeSpec::of_network(&record.id)
-    };
-    Bridge::new(spec, runtime)
+    Bridge::new(record.bridge_spec(), runtime)
 }
 
 /// The subnet and gateway of a network; none where it has no bridge, or that was never made.
@@ -365,6 +387,12 @@ fn predefined() -> Vec<NetworkRecord> {
         id: digit.repeat(64),
         name: name.to_owned(),
         driver: driver.to_owned(),
+        ipv6: false,
+        pools: Vec::new(),
+        ipam_options: BTreeMap::new(),
+        scope: local(),
+        config_only: false,
+        config_from: String::new(),
         subnet: None,
         gateway: None,
         internal: false,
@@ -425,6 +453,8 @@ fn note(store: &Store, record: &NetworkRecord, action: &str, container: Option<&
 
 #[cfg(test)]
 mod tests {
+    use lighter_store::ContainerId;
+
     use super::*;
 
     fn record(name: &str) -> NetworkRecord {

@@ -1,7 +1,7 @@
 //! What a container is to be: all that was asked for, resolved against its image.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use lighter_image::{Healthcheck, ImageId};
@@ -254,6 +254,12 @@ pub struct NetworkWish {
     pub aliases: Vec<String>,
     /// The address that it must have.
     pub address: Option<Ipv4Addr>,
+    /// The address of IPv6 that it must have.
+    #[serde(default)]
+    pub address6: Option<Ipv6Addr>,
+    /// Whether it came here by `network connect`, which `inspect` shows.
+    #[serde(default)]
+    pub by_hand: bool,
     /// The hardware address that it must have, as text.
     pub hardware_address: Option<String>,
 }

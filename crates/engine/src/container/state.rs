@@ -133,6 +133,9 @@ pub struct EndpointState {
     pub aliases: Vec<String>,
     /// Whether this is its way to everywhere else.
     pub leads_out: bool,
+    /// Whether it is so in IPv6.
+    #[serde(default)]
+    pub leads_out6: bool,
 }
 
 /// A container's health.

@@ -10,18 +10,23 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
-
-use super::firewall::{self, FirewallError, Passage, Warning};
+use super::firewall::{self, Passage, Warning};
 use super::names::Names;
 use super::namespace::NetNs;
 use super::netlink::{NetlinkError, Socket};
 use super::resolver;
 use super::route::{self, HardwareAddress, Link, Veth};
 use super::subnet::{Subnet, free_subnet};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use std::os::fd::AsFd;
+
+mod error;
+mod six;
+mod spec;
+
+pub use error::BridgeError;
+pub use spec::{Attachment, BridgeSpec, Endpoint, Six};
 
 /// The bridge of the default network.
 pub const DEFAULT_BRIDGE: &str = "lighter0";
@@ -37,199 +42,6 @@ const DEFAULT_MTU: u32 = 1500;
 const SHORTEST_USED_PREFIX: u8 = 8;
 /// How often joining a bridge is tried when others remove it or take the address meanwhile.
 const ATTEMPTS: usize = 50;
-
-/// What a network's bridge shall be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BridgeSpec {
-    /// The name of the link.
-    pub interface: String,
-    /// Its subnet; none takes one that nothing here uses.
-    pub subnet: Option<Subnet>,
-    /// The bridge's own address; none takes the subnet's first.
-    pub gateway: Option<Ipv4Addr>,
-    /// Nothing comes in or goes out.
-    pub internal: bool,
-    /// The largest packet; none takes that of the link that leads out of this machine.
-    pub mtu: Option<u32>,
-}
-
-impl BridgeSpec {
-    /// The default network.
-    pub fn default_network() -> Self {
-        Self::named(DEFAULT_BRIDGE.to_owned())
-    }
-
-    /// A network of the user's, known by an identifier of hexadecimal digits.
-    pub fn of_network(id: &str) -> Self {
-        let mut interface = format!("{BRIDGE_PREFIX}{id}");
-        interface.truncate(LINK_NAME_LEN);
-        Self::named(interface)
-    }
-
-    fn named(interface: String) -> Self {
-        Self { interface, subnet: None, gateway: None, internal: false, mtu: None }
-    }
-}
-
-/// What a namespace wants of a bridge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attachment {
-    /// The name of the link in the namespace.
-    pub interface: String,
-    /// The address; none takes the lowest free one.
-    pub address: Option<Ipv4Addr>,
-    /// The hardware address; none derives it from the address.
-    pub hardware_address: Option<[u8; 6]>,
-    /// The bridge is the way to everywhere else.
-    pub default_route: bool,
-}
-
-impl Default for Attachment {
-    fn default() -> Self {
-        Self { interface: "eth0".to_owned(), address: None, hardware_address: None, default_route: true }
-    }
-}
-
-/// What a namespace got of a bridge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Endpoint {
-    /// The name of the link in the namespace.
-    pub interface: String,
-    /// The name of the link on the bridge.
-    pub host_interface: String,
-    /// The address of the namespace.
-    pub address: Ipv4Addr,
-    /// The addresses of the network.
-    pub subnet: Subnet,
-    /// The address of the bridge.
-    pub gateway: Ipv4Addr,
-    /// The hardware address of the link in the namespace.
-    pub hardware_address: [u8; 6],
-}
-
-impl Endpoint {
-    /// Tells whether the namespace is still on the bridge.
-    ///
-    /// # Errors
-    /// [`BridgeError::Links`] when the links cannot be read.
-    pub fn is_alive(&self) -> Result<bool, BridgeError> {
-        let socket = Socket::route().map_err(BridgeError::Links)?;
-        Ok(route::link(&socket, &self.host_interface).map_err(BridgeError::Links)?.is_some())
-    }
-
-    /// Takes the namespace off the bridge; that it is off already is no error.
-    ///
-    /// # Errors
-    /// [`BridgeError::Detach`] when the kernel refuses.
-    pub fn detach(&self) -> Result<(), BridgeError> {
-        let detach = || route::delete_link(&Socket::route()?, &self.host_interface);
-        detach().map_err(|source| BridgeError::Detach { link: self.host_interface.clone(), source })
-    }
-}
-
-/// Why a bridge could not be made, joined or removed.
-#[derive(Debug, thiserror::Error)]
-pub enum BridgeError {
-    /// The lock that keeps processes apart could not be taken.
-    #[error("locking `{path}`")]
-    Lock {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Links, addresses or routes could not be read.
-    #[error("reading the network links of this machine")]
-    Links(#[source] NetlinkError),
-    /// The bridge could not be created.
-    #[error("creating bridge `{bridge}`")]
-    Create {
-        /// Its name.
-        bridge: String,
-        /// What the kernel said.
-        #[source]
-        source: NetlinkError,
-    },
-    /// A link of that name exists and is no bridge.
-    #[error("`{0}` exists and is not a bridge")]
-    NotABridge(String),
-    /// The bridge exists with another subnet.
-    #[error("bridge `{bridge}` exists with subnet {found}, not {wanted}")]
-    Mismatch {
-        /// Its name.
-        bridge: String,
-        /// The subnet it has.
-        found: Subnet,
-        /// The subnet it should have.
-        wanted: Subnet,
-    },
-    /// All our subnets are in use.
-    #[error("no subnet is free; all candidates overlap with routes or addresses of this machine")]
-    NoSubnet,
-    /// The subnet asked for is in use.
-    #[error("subnet {wanted} overlaps with {used}, which this machine uses already")]
-    SubnetInUse {
-        /// The subnet asked for.
-        wanted: Subnet,
-        /// What it overlaps with.
-        used: Subnet,
-    },
-    /// The gateway or address asked for cannot be that of a host in the subnet.
-    #[error("{address} is not an address for a host in {subnet}")]
-    NotInSubnet {
-        /// The address.
-        address: Ipv4Addr,
-        /// The subnet.
-        subnet: Subnet,
-    },
-    /// Packets cannot be made to pass through this machine.
-    #[error("switching on the forwarding of packets (`{FORWARDING}`)")]
-    Forwarding(#[source] io::Error),
-    /// The firewall could not be made to serve the bridge.
-    #[error(transparent)]
-    Firewall(#[from] FirewallError),
-    /// Each address of the subnet is taken.
-    #[error("all addresses of {0} are in use")]
-    NoAddress(Subnet),
-    /// The address asked for is taken.
-    #[error("address {0} is already in use")]
-    AddressInUse(Ipv4Addr),
-    /// A namespace could not be put on the bridge.
-    #[error("connecting a network namespace to bridge `{bridge}`")]
-    Attach {
-        /// The bridge.
-        bridge: String,
-        /// What the kernel said.
-        #[source]
-        source: NetlinkError,
-    },
-    /// A namespace could not be taken off its bridge.
-    #[error("removing network link `{link}`")]
-    Detach {
-        /// The link.
-        link: String,
-        /// What the kernel said.
-        #[source]
-        source: NetlinkError,
-    },
-}
-
-impl BridgeError {
-    /// Tells whether the process lacks the right to change the network; another kind of network may do.
-    pub fn is_not_permitted(&self) -> bool {
-        match self {
-            Self::Create { source, .. }
-            | Self::Attach { source, .. }
-            | Self::Detach { source, .. }
-            | Self::Firewall(FirewallError::Read(source) | FirewallError::Write { source, .. }) => {
-                source.is(Errno::PERM)
-            }
-            Self::Forwarding(source) => source.raw_os_error() != Some(Errno::NOENT.raw_os_error()),
-            _ => false,
-        }
-    }
-}
 
 /// A bridge that exists, as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,6 +78,15 @@ impl Bridge {
         &self.spec
     }
 
+    /// Tells whether a link of its name is there.
+    ///
+    /// # Errors
+    /// [`BridgeError::Links`] when the links cannot be read.
+    pub fn exists(&self) -> Result<bool, BridgeError> {
+        let socket = Socket::route().map_err(BridgeError::Links)?;
+        Ok(route::link(&socket, &self.spec.interface).map_err(BridgeError::Links)?.is_some())
+    }
+
     /// Makes the bridge, its address, its firewall rules and the forwarding of packets, as far as they are missing.
     /// Returns its subnet and its own address, and what the user should know.
     ///
@@ -291,9 +112,14 @@ impl Bridge {
     pub fn attach(&self, namespace: &NetNs, wish: &Attachment) -> Result<Endpoint, BridgeError> {
         let socket = Socket::route().map_err(BridgeError::Links)?;
         for _ in 0..ATTEMPTS {
-            let shared = self.lock(FlockOperation::LockShared)?;
+            // addresses of IPv6 are noted on a link only when it is there
+            let kind = match self.spec.six {
+                Some(_) => FlockOperation::LockExclusive,
+                None => FlockOperation::LockShared,
+            };
+            let held = self.lock(kind)?;
             let Some(state) = self.ready(&socket)? else {
-                drop(shared);
+                drop(held);
                 let _alone = self.lock(FlockOperation::LockExclusive)?;
                 self.make(&socket)?;
                 continue;
@@ -362,7 +188,13 @@ impl Bridge {
     }
 
     fn passage(&self, subnet: Subnet) -> Passage<'_> {
-        Passage { bridge: &self.spec.interface, subnet, internal: self.spec.internal }
+        Passage {
+            bridge: &self.spec.interface,
+            subnet,
+            subnet6: self.spec.six.map(|six| six.subnet),
+            internal: self.spec.internal,
+            masquerade: !self.spec.keeps_senders,
+        }
     }
 
     /// The bridge with its address, when it exists.
@@ -391,8 +223,9 @@ impl Bridge {
         let Some(state) = self.existing(socket)? else {
             return Ok(None);
         };
-        let complete =
-            (self.spec.internal || forwards_packets()) && firewall::is_ready(self.passage(state.subnet))?;
+        let complete = (self.spec.internal || forwards_packets())
+            && self.is_ready6(socket, state.link)?
+            && firewall::is_ready(self.passage(state.subnet))?;
         Ok(complete.then_some(state))
     }
 
@@ -404,6 +237,7 @@ impl Bridge {
         if !self.spec.internal && !forwards_packets() {
             fs::write(FORWARDING, "1").map_err(BridgeError::Forwarding)?;
         }
+        self.make6(socket, state.link)?;
         let warnings = firewall::ensure(self.passage(state.subnet))?;
         Ok((state, warnings))
     }
@@ -413,7 +247,9 @@ impl Bridge {
         let fail = |source| BridgeError::Create { bridge: name.clone(), source };
         let routes = route::routes(socket).map_err(BridgeError::Links)?;
         let subnet = self.choose_subnet(socket, &routes)?;
-        let gateway = self.spec.gateway.unwrap_or(subnet.first_host());
+        let first =
+            self.spec.range.map_or(subnet.first_host(), |range| range.network().max(subnet.first_host()));
+        let gateway = self.spec.gateway.unwrap_or(first);
         if !subnet.is_host(gateway) {
             return Err(BridgeError::NotInSubnet { address: gateway, subnet });
         }
@@ -424,7 +260,7 @@ impl Bridge {
             Err(error) if error.is(Errno::EXIST) => {}
             made => made.map_err(fail)?,
         }
-        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
+        let _ = six::switch(name, false);
         let link = route::link(socket, name).map_err(fail)?.ok_or(NetlinkError::Malformed);
         let link = link.map_err(fail)?.index;
         route::add_address(socket, link, gateway, subnet).map_err(fail)?;
@@ -457,7 +293,8 @@ impl Bridge {
         namespace: &NetNs,
         wish: &Attachment,
     ) -> Result<Option<Endpoint>, BridgeError> {
-        let address = choose_address(socket, state, wish)?;
+        let address = self.choose_address(socket, state, wish)?;
+        let own6 = self.choose_address6(socket, state, address, wish.address6)?;
         let fail = |source| BridgeError::Attach { bridge: self.spec.interface.clone(), source };
         let host_interface = link_name(address);
         let hardware_address = wish.hardware_address.unwrap_or(hardware_address(address));
@@ -472,7 +309,7 @@ impl Bridge {
         match route::add_veth(socket, &veth) {
             Err(error) if error.is(Errno::EXIST) => {
                 return match wish.address {
-                    Some(address) => Err(BridgeError::AddressInUse(address)),
+                    Some(address) => Err(BridgeError::AddressInUse(address.into())),
                     None => Ok(None),
                 };
             }
@@ -485,30 +322,55 @@ impl Bridge {
             subnet: state.subnet,
             gateway: state.gateway,
             hardware_address,
+            six: own6,
+            gateway6: self.spec.six.map(|six| six.address),
         };
-        if let Err(error) = configure(&endpoint, namespace, wish.default_route && !self.spec.internal) {
+        let configured = configure(&endpoint, namespace, wish.default_route && !self.spec.internal)
+            .map_err(fail)
+            .and_then(|()| six::configure(&endpoint, namespace, wish.default_route6 && !self.spec.internal))
+            .and_then(|()| self.isolate(&endpoint));
+        if let Err(error) = configured {
             endpoint.detach()?;
-            return Err(fail(error));
+            return Err(error);
         }
         Ok(Some(endpoint))
     }
-}
 
-fn choose_address(socket: &Socket, state: State, wish: &Attachment) -> Result<Ipv4Addr, BridgeError> {
-    if let Some(address) = wish.address {
-        if !state.subnet.is_host(address) {
-            return Err(BridgeError::NotInSubnet { address, subnet: state.subnet });
+    /// Keeps an endpoint from the others on the bridge, where that is wanted.
+    fn isolate(&self, endpoint: &Endpoint) -> Result<(), BridgeError> {
+        let link = &endpoint.host_interface;
+        if !self.spec.isolated {
+            return Ok(());
         }
-        if address == state.gateway {
-            return Err(BridgeError::AddressInUse(address));
-        }
-        return Ok(address);
+        fs::write(format!("/sys/class/net/{link}/brport/isolated"), "1")
+            .map_err(|source| BridgeError::Isolate { link: link.clone(), source })
     }
-    let mut taken = taken(socket, state.link)?;
-    taken.push(state.gateway);
-    taken.sort_unstable();
-    let free = state.subnet.hosts().find(|host| taken.binary_search(host).is_err());
-    free.ok_or(BridgeError::NoAddress(state.subnet))
+
+    fn choose_address(
+        &self,
+        socket: &Socket,
+        state: State,
+        wish: &Attachment,
+    ) -> Result<Ipv4Addr, BridgeError> {
+        if let Some(address) = wish.address {
+            if !state.subnet.is_host(address) {
+                return Err(BridgeError::NotInSubnet { address, subnet: state.subnet });
+            }
+            if address == state.gateway || self.spec.reserved.contains(&address.into()) {
+                return Err(BridgeError::AddressInUse(address.into()));
+            }
+            return Ok(address);
+        }
+        let mut taken = taken(socket, state.link)?;
+        taken.push(state.gateway);
+        taken.sort_unstable();
+        let range = self.spec.range.unwrap_or(state.subnet);
+        let is_free = |host: &Ipv4Addr| {
+            taken.binary_search(host).is_err() && !self.spec.reserved.contains(&IpAddr::V4(*host))
+        };
+        let free = range.all().find(|host| state.subnet.is_host(*host) && is_free(host));
+        free.ok_or(BridgeError::NoAddress(range))
+    }
 }
 
 /// Gives the link inside the namespace its address and makes it the way out.

@@ -1,10 +1,11 @@
 //! Questions and answers of the domain name system: as much as a responder for containers needs.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const HEADER_LEN: usize = 12;
 const TYPE_A: u16 = 1;
 const TYPE_PTR: u16 = 12;
+const TYPE_AAAA: u16 = 28;
 const TYPE_ANY: u16 = 255;
 const CLASS_IN: u16 = 1;
 /// How long an answer may be remembered, in seconds; as Docker says.
@@ -13,6 +14,8 @@ const TIME_TO_LIVE: u32 = 600;
 const NAME_OF_QUESTION: [u8; 2] = [0xc0, 12];
 /// How many addresses fit an answer of 512 bytes in any case.
 const MOST_ADDRESSES: usize = 12;
+/// The same, where some of them are of IPv6.
+const MOST_LONG_ADDRESSES: usize = 8;
 
 /// Why a question is not answered with data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,10 +41,10 @@ pub(crate) struct Question<'a> {
 /// What a question asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Subject<'a> {
-    /// Something about a name; addresses of IPv4 when the flag is set.
-    Name(&'a str, bool),
+    /// Something about a name.
+    Name(&'a str),
     /// The name of an address.
-    Address(Ipv4Addr),
+    Address(IpAddr),
 }
 
 impl<'a> Question<'a> {
@@ -74,18 +77,23 @@ impl<'a> Question<'a> {
         {
             return Subject::Address(address);
         }
-        let wants_addresses = self.class == CLASS_IN && matches!(self.kind, TYPE_A | TYPE_ANY);
-        Subject::Name(&self.name, wants_addresses)
+        Subject::Name(&self.name)
+    }
+
+    /// Whether an address is one of those that are asked for.
+    pub(crate) fn wants(&self, address: &IpAddr) -> bool {
+        let kind = if address.is_ipv4() { TYPE_A } else { TYPE_AAAA };
+        self.class == CLASS_IN && (self.kind == kind || self.kind == TYPE_ANY)
     }
 
     /// An answer with addresses; with none it says that the name exists.
-    pub(crate) fn addresses(&self, addresses: &[Ipv4Addr]) -> Vec<u8> {
-        let records: Vec<_> = addresses
-            .iter()
-            .take(MOST_ADDRESSES)
-            .map(|address| (TYPE_A, address.octets().to_vec()))
-            .collect();
-        self.reply(0, &records)
+    pub(crate) fn addresses(&self, addresses: &[IpAddr]) -> Vec<u8> {
+        let record = |address: &IpAddr| match address {
+            IpAddr::V4(address) => (TYPE_A, address.octets().to_vec()),
+            IpAddr::V6(address) => (TYPE_AAAA, address.octets().to_vec()),
+        };
+        let most = if addresses.iter().any(IpAddr::is_ipv6) { MOST_LONG_ADDRESSES } else { MOST_ADDRESSES };
+        self.reply(0, &addresses.iter().take(most).map(record).collect::<Vec<_>>())
     }
 
     /// An answer with a name.
@@ -178,11 +186,19 @@ fn write_name(name: &str) -> Option<Vec<u8>> {
     (bytes.len() <= 255).then_some(bytes)
 }
 
-/// The address in `4.3.2.1.in-addr.arpa`.
-fn reversed_address(name: &str) -> Option<Ipv4Addr> {
+/// The address in `4.3.2.1.in-addr.arpa`, or in 32 digits and `ip6.arpa`.
+fn reversed_address(name: &str) -> Option<IpAddr> {
     let lower = name.to_ascii_lowercase();
+    if let Some(digits) = lower.strip_suffix(".ip6.arpa") {
+        let digits: Vec<&str> = digits.split('.').collect();
+        if digits.len() != 32 || digits.iter().any(|digit| digit.len() != 1) {
+            return None;
+        }
+        let text: String = digits.into_iter().rev().collect();
+        return u128::from_str_radix(&text, 16).ok().map(|bits| Ipv6Addr::from_bits(bits).into());
+    }
     let reversed: Ipv4Addr = lower.strip_suffix(".in-addr.arpa")?.parse().ok()?;
-    Some(Ipv4Addr::from_bits(reversed.to_bits().swap_bytes()))
+    Some(Ipv4Addr::from_bits(reversed.to_bits().swap_bytes()).into())
 }
 
 #[cfg(test)]
@@ -205,17 +221,35 @@ mod tests {
             let message = query(name, kind);
             assert_eq!(Question::parse(&message).unwrap().subject(), expected);
         };
-        check("db", TYPE_A, Subject::Name("db", true));
-        check("db.net", 28, Subject::Name("db.net", false));
-        check("4.3.2.1.in-addr.arpa", TYPE_PTR, Subject::Address(Ipv4Addr::new(1, 2, 3, 4)));
-        check("4.3.2.in-addr.arpa", TYPE_PTR, Subject::Name("4.3.2.in-addr.arpa", false));
+        check("db", TYPE_A, Subject::Name("db"));
+        check("db.net", TYPE_AAAA, Subject::Name("db.net"));
+        check("4.3.2.1.in-addr.arpa", TYPE_PTR, Subject::Address([1, 2, 3, 4].into()));
+        check("4.3.2.in-addr.arpa", TYPE_PTR, Subject::Name("4.3.2.in-addr.arpa"));
+        let six = format!("2.{}0.0.d.f.ip6.arpa", "0.".repeat(27));
+        check(&six, TYPE_PTR, Subject::Address("fd00::2".parse().unwrap()));
+        check("2.0.ip6.arpa", TYPE_PTR, Subject::Name("2.0.ip6.arpa"));
+    }
+
+    #[test]
+    fn each_question_has_its_kind_of_address() {
+        let (four, six): (IpAddr, IpAddr) = ("10.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap());
+        for (kind, expected) in [(TYPE_A, [true, false]), (TYPE_AAAA, [false, true]), (TYPE_ANY, [true; 2])] {
+            let message = query("db", kind);
+            let question = Question::parse(&message).unwrap();
+            assert_eq!([question.wants(&four), question.wants(&six)], expected, "{kind}");
+        }
+        let message = query("db", TYPE_AAAA);
+        let answer = Question::parse(&message).unwrap().addresses(&[six]);
+        assert_eq!(answer[message.len()..][..4], [0xc0, 12, 0, 28]);
+        assert_eq!(answer[message.len() + 10..][..4], [0, 16, 0xfd, 0]);
+        assert_eq!(answer.last(), Some(&2));
     }
 
     #[test]
     fn an_answer_repeats_the_question() {
         let message = query("db", TYPE_A);
         let question = Question::parse(&message).unwrap();
-        let answer = question.addresses(&[Ipv4Addr::new(10, 0, 0, 2)]);
+        let answer = question.addresses(&[[10, 0, 0, 2].into()]);
         assert!(answers(&answer, &message));
         assert_eq!(answer[2..8], [0x81, 0x80, 0, 1, 0, 1]);
         assert_eq!(answer[HEADER_LEN..message.len()], message[HEADER_LEN..]);

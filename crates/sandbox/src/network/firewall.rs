@@ -12,6 +12,7 @@ use super::nftables::{
     Transaction, Verdict,
 };
 use super::subnet::Subnet;
+use super::subnet6::Subnet6;
 use rustix::io::Errno;
 
 /// The chain by which Docker lets administrators come first; where it exists, Docker rules the forward chain.
@@ -27,8 +28,12 @@ pub(crate) struct Passage<'a> {
     pub(crate) bridge: &'a str,
     /// Its addresses.
     pub(crate) subnet: Subnet,
+    /// Its addresses of IPv6, where it has some.
+    pub(crate) subnet6: Option<Subnet6>,
     /// Nothing comes in or goes out.
     pub(crate) internal: bool,
+    /// What goes out hides behind the addresses of this machine.
+    pub(crate) masquerade: bool,
 }
 
 /// Something about the firewall that the user should know; the network works but for what it says.
@@ -80,8 +85,10 @@ pub(crate) fn is_ready(passage: Passage<'_>) -> Result<bool, FirewallError> {
     let Some(socket) = nftables_socket(passage.bridge)? else {
         return Ok(iptables::is_ready(passage));
     };
-    if !nftables::table_exists(&socket, Family::Ipv4, passage.bridge).map_err(FirewallError::Read)? {
-        return Ok(false);
+    for family in families(passage) {
+        if !nftables::table_exists(&socket, family, passage.bridge).map_err(FirewallError::Read)? {
+            return Ok(false);
+        }
     }
     Ok(missing_in_foreign_chains(&socket, passage)?.is_empty())
 }
@@ -94,9 +101,11 @@ pub(crate) fn ensure(passage: Passage<'_>) -> Result<Vec<Warning>, FirewallError
             .map(|()| Vec::new())
             .map_err(|source| FirewallError::Iptables { bridge: passage.bridge.to_owned(), source });
     };
-    match own_table(passage).commit() {
-        Err(error) if !error.is(Errno::EXIST) => return Err(fail(error)),
-        _ => {}
+    for family in families(passage) {
+        match own_table(passage, family).commit() {
+            Err(error) if !error.is(Errno::EXIST) => return Err(fail(error)),
+            _ => {}
+        }
     }
     let mut foreign = Transaction::default();
     for (chain, end) in missing_in_foreign_chains(&socket, passage)? {
@@ -120,8 +129,10 @@ pub(crate) fn remove(passage: Passage<'_>) -> Result<(), FirewallError> {
         return Ok(());
     };
     let mut transaction = Transaction::default();
-    if nftables::table_exists(&socket, Family::Ipv4, bridge).map_err(FirewallError::Read)? {
-        transaction.delete_table(Family::Ipv4, bridge);
+    for family in families(passage) {
+        if nftables::table_exists(&socket, family, bridge).map_err(FirewallError::Read)? {
+            transaction.delete_table(family, bridge);
+        }
     }
     for chain in nftables::chains(&socket).map_err(FirewallError::Read)? {
         if chain.forward_policy.is_none() || chain.table == bridge {
@@ -166,22 +177,30 @@ fn comment(bridge: &str) -> String {
     format!("lighter {bridge}")
 }
 
-/// The table of the bridge, as one transaction that fails when it exists.
-fn own_table(passage: Passage<'_>) -> Transaction {
+/// The families of addresses that the bridge has.
+fn families(passage: Passage<'_>) -> impl Iterator<Item = Family> {
+    std::iter::once(Family::Ipv4).chain(passage.subnet6.map(|_| Family::Ipv6))
+}
+
+/// The table of the bridge for a family, as one transaction that fails when it exists.
+fn own_table(passage: Passage<'_>, family: Family) -> Transaction {
     let table = passage.bridge;
     let mut transaction = Transaction::default();
-    transaction.add_table(Family::Ipv4, table);
-    let forward = (Family::Ipv4, table, "forward");
+    transaction.add_table(family, table);
+    let forward = (family, table, "forward");
     transaction.add_base_chain(forward, (Hook::Forward, FILTER_PRIORITY), Verdict::Accept);
     for rule in forward_rules(passage) {
         transaction.append_rule(forward, &rule);
     }
-    if !passage.internal {
-        let outward = (Family::Ipv4, table, "postrouting");
+    if !passage.internal && passage.masquerade {
+        let outward = (family, table, "postrouting");
         let place = (Hook::Postrouting, SOURCE_NAT_PRIORITY);
         transaction.add_base_chain(outward, place, Verdict::Accept);
         let masquerade = [
-            Expression::Source(passage.subnet),
+            match passage.subnet6.filter(|_| family == Family::Ipv6) {
+                Some(subnet) => Expression::Source6(subnet),
+                None => Expression::Source(passage.subnet),
+            },
             Expression::OutLinkIsNot(table.to_owned()),
             Expression::Masquerade,
         ];
@@ -218,6 +237,9 @@ fn missing_in_foreign_chains(
         let Some(policy) = chain.forward_policy.filter(|_| chain.table != passage.bridge) else {
             continue;
         };
+        if chain.family == Family::Ipv6 && passage.subnet6.is_none() {
+            continue;
+        }
         let place = (chain.family, chain.table.as_str(), chain.name.as_str());
         let rules = nftables::rules(socket, place).map_err(FirewallError::Read)?;
         // Some systems come with an iptables chain that lets everything pass but ends with a rule that rejects.
@@ -253,7 +275,8 @@ mod tests {
     use super::*;
 
     fn passage(internal: bool) -> Passage<'static> {
-        Passage { bridge: "lt-test", subnet: "10.9.0.0/24".parse().unwrap(), internal }
+        let subnet = "10.9.0.0/24".parse().unwrap();
+        Passage { bridge: "lt-test", subnet, subnet6: None, internal, masquerade: true }
     }
 
     #[test]

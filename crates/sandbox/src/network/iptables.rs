@@ -10,6 +10,7 @@ const LEGACY_TABLES: &str = "/proc/thread-self/net/ip_tables_names";
 /// The program that always talks to the old packet filter; plain `iptables` may talk to nftables.
 const LEGACY_PROGRAM: &str = "iptables-legacy";
 const PROGRAM: &str = "iptables";
+const PROGRAM6: &str = "ip6tables";
 
 /// Why `iptables` did not do what was wanted.
 #[derive(Debug, thiserror::Error)]
@@ -56,20 +57,31 @@ pub(crate) fn remove_legacy_forward(bridge: &str) {
 
 /// Tells whether all rules of a bridge are there, on a kernel without nftables.
 pub(crate) fn is_ready(passage: Passage<'_>) -> bool {
-    rules(passage).iter().all(|rule| rule.exists(PROGRAM))
+    programs(passage).all(|(program, source)| rules(passage, &source).iter().all(|rule| rule.exists(program)))
 }
 
 /// Adds the rules of a bridge, on a kernel without nftables.
 pub(crate) fn ensure(passage: Passage<'_>) -> Result<(), IptablesError> {
     // Each is put at the head of its chain, so the last one added comes first.
-    rules(passage).iter().rev().try_for_each(|rule| rule.add(PROGRAM))
+    for (program, source) in programs(passage) {
+        rules(passage, &source).iter().rev().try_for_each(|rule| rule.add(program))?;
+    }
+    Ok(())
 }
 
 /// Removes the rules of a bridge, on a kernel without nftables.
 pub(crate) fn remove(passage: Passage<'_>) {
-    for rule in rules(passage) {
-        rule.remove(PROGRAM);
+    for (program, source) in programs(passage) {
+        for rule in rules(passage, &source) {
+            rule.remove(program);
+        }
     }
+}
+
+/// The program for each family of addresses that a bridge has, and those addresses.
+fn programs(passage: Passage<'_>) -> impl Iterator<Item = (&'static str, String)> {
+    let six = passage.subnet6.map(|subnet| (PROGRAM6, subnet.to_string()));
+    std::iter::once((PROGRAM, passage.subnet.to_string())).chain(six)
 }
 
 /// One rule: its table, its chain and its words.
@@ -116,21 +128,26 @@ fn legacy_rules(bridge: &str) -> Vec<Rule> {
     vec![forward(format!("-i {bridge} -j ACCEPT")), forward(format!("-o {bridge} -j ACCEPT"))]
 }
 
-fn rules(Passage { bridge, subnet, internal }: Passage<'_>) -> Vec<Rule> {
+fn rules(passage: Passage<'_>, source: &str) -> Vec<Rule> {
+    let bridge = passage.bridge;
     let forward = |words: String| Rule::new("filter", "FORWARD", &words);
     let inside = forward(format!("-i {bridge} -o {bridge} -j ACCEPT"));
     let incoming = forward(format!("-o {bridge} -j DROP"));
-    if internal {
+    if passage.internal {
         return vec![inside, forward(format!("-i {bridge} -j DROP")), incoming];
     }
     let answers = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT";
-    vec![
+    let mut rules = vec![
         inside,
         forward(format!("-o {bridge} {answers}")),
         incoming,
         forward(format!("-i {bridge} -j ACCEPT")),
-        Rule::new("nat", "POSTROUTING", &format!("-s {subnet} ! -o {bridge} -j MASQUERADE")),
-    ]
+    ];
+    if passage.masquerade {
+        let words = format!("-s {source} ! -o {bridge} -j MASQUERADE");
+        rules.push(Rule::new("nat", "POSTROUTING", &words));
+    }
+    rules
 }
 
 fn run(program: &str, arguments: &[String]) -> Result<Output, IptablesError> {
@@ -155,7 +172,8 @@ mod tests {
     #[test]
     fn the_order_lets_answers_in_before_the_rest_is_dropped() {
         let subnet = "10.9.0.0/24".parse().unwrap();
-        let passage = Passage { bridge: "lt0", subnet, internal: false };
+        let passage = Passage { bridge: "lt0", subnet, subnet6: None, internal: false, masquerade: true };
+        let rules = |passage| super::rules(passage, "10.9.0.0/24");
         let shown: Vec<String> =
             rules(passage).iter().map(|rule| rule.command("-A")[3..].join(" ")).collect();
         assert_eq!(
@@ -169,6 +187,7 @@ mod tests {
             ]
         );
         assert_eq!(rules(Passage { internal: true, ..passage }).len(), 3);
+        assert_eq!(rules(Passage { masquerade: false, ..passage }).len(), 4);
     }
 
     #[test]

@@ -27,8 +27,9 @@ pub mod resolver;
 mod responder;
 mod route;
 mod subnet;
+mod subnet6;
 
-pub use bridge::{Attachment, Bridge, BridgeError, BridgeSpec, DEFAULT_BRIDGE, Endpoint};
+pub use bridge::{Attachment, Bridge, BridgeError, BridgeSpec, DEFAULT_BRIDGE, Endpoint, Six};
 pub use firewall::{FirewallError, Warning};
 pub use iptables::IptablesError;
 pub use names::{Names, NamesError};
@@ -41,6 +42,7 @@ pub use ports::{Binding, Bound, Publication, PublicationError, PublishError, Tra
 pub use proxy::{Proxy, ProxyError, Target};
 pub use responder::{Knowledge, Responder, ResponderError};
 pub use subnet::{Subnet, SubnetError, free_subnet};
+pub use subnet6::{Subnet6, Subnet6Error};
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,16 @@ use super::route;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     address: Ipv4Addr,
+    #[serde(default)]
+    address6: Option<Ipv6Addr>,
     /// The container's name first.
     names: Vec<String>,
+}
+
+impl Record {
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        std::iter::once(IpAddr::V4(self.address)).chain(self.address6.map(IpAddr::V6))
+    }
 }
 
 /// Why the names of a network could not be read or changed.
@@ -61,7 +69,11 @@ impl Names {
         let fail = |source| NamesError::File { path: path.clone(), source };
         fs::create_dir_all(&self.dir).map_err(fail)?;
         self.sweep()?;
-        let record = Record { address: endpoint.address, names: names.to_vec() };
+        let record = Record {
+            address: endpoint.address,
+            address6: endpoint.six.map(|six| six.address),
+            names: names.to_vec(),
+        };
         let bytes = serde_json::to_vec(&record).map_err(|error| fail(error.into()))?;
         let scratch = path.with_extension("new");
         fs::write(&scratch, bytes).map_err(fail)?;
@@ -80,7 +92,7 @@ impl Names {
     ///
     /// # Errors
     /// [`NamesError`] when the files cannot be read.
-    pub fn addresses(&self, name: &str) -> Result<Vec<Ipv4Addr>, NamesError> {
+    pub fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, NamesError> {
         let suffix_start = name.len().saturating_sub(self.network.len() + 1);
         let is_own = name.get(suffix_start..).is_some_and(|suffix| {
             suffix.strip_prefix('.').is_some_and(|tail| tail.eq_ignore_ascii_case(&self.network))
@@ -91,15 +103,15 @@ impl Names {
                 |other: &String| other.eq_ignore_ascii_case(name) || other.eq_ignore_ascii_case(short);
             record.names.iter().any(known)
         };
-        Ok(self.live(matches)?.into_iter().map(|record| record.address).collect())
+        Ok(self.live(matches)?.iter().flat_map(Record::addresses).collect())
     }
 
     /// The full name of the container with this address.
     ///
     /// # Errors
     /// [`NamesError`] when the files cannot be read.
-    pub fn name_of(&self, address: Ipv4Addr) -> Result<Option<String>, NamesError> {
-        let found = self.live(|record| record.address == address)?;
+    pub fn name_of(&self, address: IpAddr) -> Result<Option<String>, NamesError> {
+        let found = self.live(|record| record.addresses().any(|own| own == address))?;
         let name = found.into_iter().find_map(|record| record.names.into_iter().next());
         Ok(name.map(|name| format!("{name}.{}", self.network)))
     }
@@ -181,6 +193,8 @@ mod tests {
             subnet: "10.9.0.0/24".parse().unwrap(),
             gateway: Ipv4Addr::new(10, 9, 0, 1),
             hardware_address: [2, 0, 0, 0, 0, last],
+            six: None,
+            gateway6: None,
         }
     }
 
@@ -188,10 +202,10 @@ mod tests {
     fn names_are_found_while_the_container_is_there() {
         let dir = tempfile::tempdir().unwrap();
         let names = Names::new("back.end", dir.path());
-        assert_eq!(names.addresses("db").unwrap(), Vec::<Ipv4Addr>::new());
+        assert_eq!(names.addresses("db").unwrap(), Vec::<IpAddr>::new());
         // `lo` stands for the link of a living container.
         names.register(&endpoint("lo", 2), &["db".into(), "Alias".into()]).unwrap();
-        let address = Ipv4Addr::new(10, 9, 0, 2);
+        let address = IpAddr::from([10, 9, 0, 2]);
         for name in ["db", "DB", "alias", "db.back.end", "Alias.BACK.END"] {
             assert_eq!(names.addresses(name).unwrap(), [address], "{name}");
         }

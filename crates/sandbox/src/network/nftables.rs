@@ -2,6 +2,7 @@
 
 use super::netlink::{Answer, Attributes, Intent, Message, NetlinkError, Socket};
 use super::subnet::Subnet;
+use super::subnet6::Subnet6;
 use rustix::io::Errno;
 
 const SUBSYSTEM: u16 = 10;
@@ -49,6 +50,8 @@ pub(crate) enum Family {
     Inet,
     /// IPv4.
     Ipv4,
+    /// IPv6.
+    Ipv6,
 }
 
 impl Family {
@@ -56,6 +59,7 @@ impl Family {
         match self {
             Self::Inet => 1,
             Self::Ipv4 => 2,
+            Self::Ipv6 => 10,
         }
     }
 }
@@ -117,6 +121,8 @@ pub(crate) enum Expression {
     OutLinkIsNot(String),
     /// The sender is in this subnet.
     Source(Subnet),
+    /// The sender is in this subnet of IPv6.
+    Source6(Subnet6),
     /// The receiver is in this subnet.
     Destination(Subnet),
     /// The packet is of this transport protocol (6: TCP, 17: UDP).
@@ -263,7 +269,7 @@ pub(crate) fn table_exists(socket: &Socket, family: Family, table: &str) -> Resu
     }
 }
 
-/// Lists the chains that see IPv4 packets.
+/// Lists the chains that see packets of IPv4 and IPv6.
 pub(crate) fn chains(socket: &Socket) -> Result<Vec<FoundChain>, NetlinkError> {
     let question = Message::new(GET_CHAIN, Intent::Plain, &[0, 0, 0, 0]);
     Ok(socket.list(&question)?.iter().filter_map(read_chain).collect())
@@ -293,6 +299,7 @@ fn read_chain(answer: &Answer) -> Option<FoundChain> {
     let family = match answer.body.first()? {
         1 => Family::Inet,
         2 => Family::Ipv4,
+        10 => Family::Ipv6,
         _ => return None,
     };
     let attributes = answer.attributes(FIXED_LEN);
@@ -354,6 +361,10 @@ fn write(list: Message, expression: &Expression) -> Message {
         Expression::OutLink(name) => compare(meta(list, META_OUT_NAME), EQUAL, &c_name(name)),
         Expression::OutLinkIsNot(name) => compare(meta(list, META_OUT_NAME), NOT_EQUAL, &c_name(name)),
         Expression::Source(subnet) => address_in(list, SOURCE_OFFSET, *subnet),
+        Expression::Source6(subnet) => {
+            let loaded = payload(list, NETWORK_HEADER, SOURCE6_OFFSET, 16);
+            compare(mask(loaded, &subnet.mask().octets()), EQUAL, &subnet.network().octets())
+        }
         Expression::Destination(subnet) => address_in(list, DESTINATION_OFFSET, *subnet),
         Expression::Transport(protocol) => compare(meta(list, META_TRANSPORT), EQUAL, &[*protocol]),
         Expression::DestinationPort(port) => {
@@ -378,6 +389,7 @@ const NOT_EQUAL: u32 = 1;
 const NETWORK_HEADER: u32 = 1;
 const TRANSPORT_HEADER: u32 = 2;
 const SOURCE_OFFSET: u32 = 12;
+const SOURCE6_OFFSET: u32 = 8;
 const DESTINATION_OFFSET: u32 = 16;
 const CONNECTION_STATE: u32 = 0;
 const STATE_ESTABLISHED_OR_RELATED: u32 = 2 | 4;
@@ -404,24 +416,25 @@ fn payload(list: Message, base: u32, offset: u32, len: u32) -> Message {
     })
 }
 
-fn mask(list: Message, mask: [u8; 4]) -> Message {
+fn mask(list: Message, mask: &[u8]) -> Message {
+    let (zeros, len) = ([0; 16], u32::try_from(mask.len()).unwrap_or_default());
     element(list, "bitwise", |data| {
         data.network_u32(1, REGISTER)
             .network_u32(2, REGISTER)
-            .network_u32(3, 4)
-            .nested(4, |inner| inner.attribute(DATA_VALUE, &mask))
-            .nested(5, |inner| inner.attribute(DATA_VALUE, &[0; 4]))
+            .network_u32(3, len)
+            .nested(4, |inner| inner.attribute(DATA_VALUE, mask))
+            .nested(5, |inner| inner.attribute(DATA_VALUE, &zeros[..mask.len()]))
     })
 }
 
 fn address_in(list: Message, offset: u32, subnet: Subnet) -> Message {
     let loaded = payload(list, NETWORK_HEADER, offset, 4);
-    compare(mask(loaded, subnet.mask().octets()), EQUAL, &subnet.network().octets())
+    compare(mask(loaded, &subnet.mask().octets()), EQUAL, &subnet.network().octets())
 }
 
 fn established(list: Message) -> Message {
     let loaded = element(list, "ct", |data| data.network_u32(1, REGISTER).network_u32(2, CONNECTION_STATE));
-    let masked = mask(loaded, STATE_ESTABLISHED_OR_RELATED.to_ne_bytes());
+    let masked = mask(loaded, &STATE_ESTABLISHED_OR_RELATED.to_ne_bytes());
     compare(masked, NOT_EQUAL, &[0; 4])
 }
 

@@ -246,14 +246,15 @@ impl Shared {
             return Some(dns::malformed(message).unwrap_or_default());
         };
         match question.subject() {
-            Subject::Name(name, wants_addresses) => {
+            Subject::Name(name) => {
                 let mut found = self.addresses(name);
                 if found.is_empty() {
                     return None;
                 }
-                let turn = self.turn.fetch_add(1, Ordering::Relaxed) % found.len();
+                found.retain(|address| question.wants(address));
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed) % found.len().max(1);
                 found.rotate_left(turn);
-                Some(question.addresses(if wants_addresses { &found } else { &[] }))
+                Some(question.addresses(&found))
             }
             Subject::Address(address) => {
                 let name = self.knowledge.networks.iter().find_map(|names| {
@@ -267,7 +268,7 @@ impl Shared {
         }
     }
 
-    fn addresses(&self, name: &str) -> Vec<Ipv4Addr> {
+    fn addresses(&self, name: &str) -> Vec<IpAddr> {
         let mut found = Vec::new();
         for names in &self.knowledge.networks {
             match names.addresses(name) {

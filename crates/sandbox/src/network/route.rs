@@ -1,6 +1,6 @@
 //! Links, addresses and routes (rtnetlink).
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
@@ -20,6 +20,7 @@ const LINK_ADDRESS: u16 = 1;
 const LINK_NAME: u16 = 3;
 const LINK_MTU: u16 = 4;
 const LINK_MASTER: u16 = 10;
+const LINK_ALIAS: u16 = 20;
 const LINK_INFO: u16 = 18;
 const LINK_NAMESPACE_FD: u16 = 28;
 const LINK_EXTENSION_MASK: u16 = 29;
@@ -43,6 +44,9 @@ const PROTOCOL_BOOT: u8 = 3;
 const UNICAST: u8 = 1;
 
 const INET: u8 = 2;
+const INET6: u8 = 10;
+/// The address is used at once, without asking the neighbours for another that has it.
+const NO_DUPLICATE_DETECTION: u8 = 2;
 const UP: u32 = 1;
 
 const LINK_FIXED_LEN: usize = 16;
@@ -66,6 +70,8 @@ pub(crate) struct Link {
     pub(crate) mtu: u32,
     /// What kind of virtual link it is; empty for hardware.
     pub(crate) kind: String,
+    /// What somebody has noted on it.
+    pub(crate) alias: Option<String>,
 }
 
 /// A pair of links: one on a bridge here, the other inside a namespace.
@@ -178,6 +184,57 @@ pub(crate) fn add_address(
     }
 }
 
+/// Notes something on a link.
+pub(crate) fn set_alias(socket: &Socket, name: &str, alias: &str) -> Result<(), NetlinkError> {
+    let message = Message::new(NEW_LINK, Intent::Plain, &link_header(0, 0));
+    socket.request(message.string(LINK_NAME, name).attribute(LINK_ALIAS, alias.as_bytes()))
+}
+
+/// Gives a link an IPv6 address; that it has it already is no error.
+pub(crate) fn add_address6(
+    socket: &Socket,
+    index: LinkIndex,
+    address: Ipv6Addr,
+    prefix_len: u8,
+) -> Result<(), NetlinkError> {
+    let mut fixed = vec![INET6, prefix_len, NO_DUPLICATE_DETECTION, 0];
+    fixed.extend_from_slice(&index.to_ne_bytes());
+    let message = Message::new(NEW_ADDRESS, Intent::Create, &fixed)
+        .attribute(ADDRESS_LOCAL, &address.octets())
+        .attribute(ADDRESS_ADDRESS, &address.octets());
+    match socket.request(message) {
+        Err(error) if !error.is(Errno::EXIST) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Lists the IPv6 addresses of all links, each with its link and the length of its prefix.
+pub(crate) fn addresses6(socket: &Socket) -> Result<Vec<(LinkIndex, Ipv6Addr, u8)>, NetlinkError> {
+    let question = Message::new(GET_ADDRESS, Intent::Plain, &[INET6, 0, 0, 0, 0, 0, 0, 0]);
+    let read = |answer: &Answer| {
+        let index = u32::from_ne_bytes(*answer.body.get(4..8)?.first_chunk::<4>()?);
+        let octets = *answer.attributes(ADDRESS_FIXED_LEN).find(ADDRESS_ADDRESS)?.first_chunk::<16>()?;
+        Some((index, Ipv6Addr::from(octets), *answer.body.get(1)?))
+    };
+    Ok(socket.list(&question)?.iter().filter_map(read).collect())
+}
+
+/// Makes a link lead to everywhere of IPv6 through a gateway; that a default route exists already is no error.
+pub(crate) fn add_default_route6(
+    socket: &Socket,
+    index: LinkIndex,
+    gateway: Ipv6Addr,
+) -> Result<(), NetlinkError> {
+    let fixed = [INET6, 0, 0, 0, MAIN_TABLE, PROTOCOL_BOOT, 0, UNICAST, 0, 0, 0, 0];
+    let message = Message::new(NEW_ROUTE, Intent::Create, &fixed)
+        .attribute(ROUTE_GATEWAY, &gateway.octets())
+        .host_u32(ROUTE_OUT_LINK, index);
+    match socket.request(message) {
+        Err(error) if !error.is(Errno::EXIST) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Lists the IPv4 addresses of a link, or of all links, each with its subnet.
 pub(crate) fn addresses(
     socket: &Socket,
@@ -253,6 +310,7 @@ fn read_link(answer: &Answer) -> Result<Link, NetlinkError> {
         name: attributes.string(LINK_NAME).ok_or(NetlinkError::Malformed)?,
         mtu: attributes.host_u32(LINK_MTU).unwrap_or(1500),
         kind: kind.unwrap_or_default(),
+        alias: attributes.string(LINK_ALIAS),
     })
 }
 

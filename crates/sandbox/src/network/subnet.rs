@@ -66,6 +66,11 @@ impl Subnet {
         self.contains(other.network) || other.contains(self.network)
     }
 
+    /// All its addresses, in order.
+    pub fn all(self) -> impl Iterator<Item = Ipv4Addr> {
+        (self.network.to_bits()..=self.broadcast().to_bits()).map(Ipv4Addr::from_bits)
+    }
+
     /// The addresses that hosts can have, in order.
     pub fn hosts(self) -> impl Iterator<Item = Ipv4Addr> {
         let (first, last) = (self.network.to_bits(), self.broadcast().to_bits());

@@ -6,25 +6,44 @@ use crate::verb::{Arguments, Arity, Spec};
 
 /// `network create`.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct NetworkCreate {
     /// Enable manual container attachment
     #[arg(long)]
     pub(crate) attachable: bool,
     /// Auxiliary IPv4 or IPv6 addresses used by Network driver
-    #[arg(long, value_name = "map", hide = true)]
-    pub(crate) aux_address: Vec<String>,
+    #[arg(long, value_name = "map", value_parser = value::loose_pair)]
+    pub(crate) aux_address: Vec<(String, String)>,
+    /// The network from which to copy the configuration
+    #[arg(long)]
+    pub(crate) config_from: Option<String>,
+    /// Create a configuration only network
+    #[arg(long)]
+    pub(crate) config_only: bool,
     /// Driver to manage the Network
     #[arg(short, long, default_value = "bridge")]
     pub(crate) driver: String,
     /// IPv4 or IPv6 Gateway for the master subnet
     #[arg(long, value_name = "strings")]
     pub(crate) gateway: Vec<String>,
+    /// Create swarm routing-mesh network
+    #[arg(long)]
+    pub(crate) ingress: bool,
     /// Restrict external access to the network
     #[arg(long)]
     pub(crate) internal: bool,
     /// Allocate container ip from a sub-range
-    #[arg(long, value_name = "strings", hide = true)]
+    #[arg(long, value_name = "strings")]
     pub(crate) ip_range: Vec<String>,
+    /// IP Address Management Driver
+    #[arg(long, default_value = "default")]
+    pub(crate) ipam_driver: String,
+    /// Set IPAM driver specific options
+    #[arg(long, value_name = "map", value_parser = value::pair)]
+    pub(crate) ipam_opt: Vec<(String, String)>,
+    /// Enable or disable IPv4 address assignment
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) ipv4: bool,
     /// Enable or disable IPv6 address assignment
     #[arg(long)]
     pub(crate) ipv6: bool,
@@ -34,6 +53,9 @@ pub(crate) struct NetworkCreate {
     /// Set driver specific options
     #[arg(short, long = "opt", value_name = "map", value_parser = value::pair)]
     pub(crate) opt: Vec<(String, String)>,
+    /// Control the network's scope
+    #[arg(long)]
+    pub(crate) scope: Option<String>,
     /// Subnet in CIDR format that represents a network segment
     #[arg(long, value_name = "strings")]
     pub(crate) subnet: Vec<String>,
@@ -124,6 +146,8 @@ pub(crate) struct NetworkConnect {
     /// IPv4 address (e.g., "172.30.100.104")
     #[arg(long)]
     pub(crate) ip: Option<String>,
+    #[arg(long, help = "IPv6 address (e.g., \"2001:db8::33\")")]
+    pub(crate) ip6: Option<String>,
     #[arg(required = true)]
     pub(crate) network: String,
     #[arg(required = true)]

@@ -26,6 +26,16 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// `KEY=VALUE`; without a value it is empty, and so may be the key.
+///
+/// # Errors
+/// None: what it means is seen later.
+#[expect(clippy::unnecessary_wraps, reason = "parsers of values can fail")]
+pub(crate) fn loose_pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    Ok((key.to_owned(), value.to_owned()))
+}
+
 /// `--label KEY[=VALUE]`.
 ///
 /// # Errors

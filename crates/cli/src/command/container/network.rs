@@ -1,6 +1,6 @@
 //! `network create`, `ls`, `rm`, `inspect`, `connect`, `disconnect`, `prune`.
 
-use super::{each, told};
+use super::{each, pools, told};
 use crate::args::container::network::{
     NetworkConnect, NetworkCreate, NetworkDisconnect, NetworkInspect, NetworkList, NetworkPrune,
     NetworkRemove,
@@ -44,26 +44,19 @@ const SHORT: usize = 12;
 
 impl Verb for NetworkCreate {
     fn run(self, session: &Session) -> Result<u8, Failure> {
-        let fault = |text: String| Failure::new(format!("Error: {text}"));
-        if self.ipv6 || !self.ip_range.is_empty() || !self.aux_address.is_empty() {
-            return Err(fault("options --ipv6, --ip-range and --aux-address are not supported".to_owned()));
-        }
-        let (subnet, gateway) = (only(&self.subnet, "--subnet")?, only(&self.gateway, "--gateway")?);
-        let subnet = match subnet {
-            Some(text) => Some(text.parse().map_err(|_| {
-                fault(format!("invalid network config:\ninvalid subnet {text}: invalid CIDR block notation"))
-            })?),
-            None => None,
-        };
-        let gateway = match gateway {
-            Some(text) => Some(text.parse().map_err(|_| fault(format!("invalid gateway address: {text}")))?),
-            None => None,
-        };
+        let pools = pools::pools(&self).map_err(Failure::new)?;
         let request = NetworkRequest {
             name: self.name,
             driver: self.driver,
-            subnet,
-            gateway,
+            ipv4: (!self.ipv4).then_some(false),
+            ipv6: self.ipv6.then_some(true),
+            pools,
+            ipam_driver: self.ipam_driver,
+            ipam_options: self.ipam_opt.into_iter().collect(),
+            scope: self.scope.unwrap_or_default(),
+            ingress: self.ingress,
+            config_only: self.config_only,
+            config_from: self.config_from,
             internal: self.internal,
             attachable: self.attachable,
             labels: self.label.into_iter().collect(),
@@ -72,15 +65,6 @@ impl Verb for NetworkCreate {
         let store = session.open_store()?;
         let made = container::create_network(&store, &environment::runtime(), request);
         session.print(&format!("{}\n", made.map_err(|error| told(&error))?.id)).map(|()| 0)
-    }
-}
-
-/// The one value of an option that may be given several times, but here only once.
-fn only<'a>(values: &'a [String], option: &str) -> Result<Option<&'a String>, Failure> {
-    match values {
-        [] => Ok(None),
-        [one] => Ok(Some(one)),
-        _ => Err(Failure::new(format!("Error: only one {option} is supported"))),
     }
 }
 
@@ -107,12 +91,12 @@ impl NetworkList {
             "Driver": one.driver,
             "ID": if self.no_trunc { one.id.as_str() } else { &one.id[..SHORT] },
             "IPv4": "true",
-            "IPv6": "false",
+            "IPv6": one.ipv6.to_string(),
             "Internal": one.internal.to_string(),
             "Label": one.labels,
             "Labels": labels.join(","),
             "Name": one.name,
-            "Scope": "local",
+            "Scope": one.scope,
         })
     }
 }
@@ -141,7 +125,7 @@ fn holds_all(store: &Store, one: &NetworkRecord, filters: &[(String, String)]) -
                 None => one.labels.contains_key(value),
             },
             "name" => container::matcher(value)(&one.name),
-            "scope" => value == "local",
+            "scope" => one.scope == *value,
             "type" => (value == "custom") != is_predefined,
             _ => {
                 let wanted =
@@ -200,29 +184,38 @@ pub(super) fn described(store: &Store, runtime: &Path, one: &NetworkRecord) -> R
             "EndpointID": endpoint.host_interface,
             "MacAddress": endpoint.hardware_address.map(|byte| format!("{byte:02x}")).join(":"),
             "IPv4Address": format!("{}/{}", endpoint.address, endpoint.subnet.prefix_len()),
-            "IPv6Address": "",
+            "IPv6Address": endpoint
+                .six
+                .map(|six| format!("{}/{}", six.address, six.subnet.prefix_len()))
+                .unwrap_or_default(),
         });
         containers.insert(member.record.id.to_string(), shown);
     }
-    let addresses = container::addresses_of(one, runtime);
-    let config: Vec<Value> = addresses
-        .iter()
-        .map(|(subnet, gateway)| json!({ "Subnet": subnet.to_string(), "Gateway": gateway.to_string() }))
-        .collect();
+    let config: Vec<Value> = if one.pools.is_empty() {
+        let addresses = container::addresses_of(one, runtime);
+        let shown = |(subnet, gateway): &(_, _)| json!({ "Subnet": subnet, "Gateway": gateway });
+        addresses.iter().map(shown).collect()
+    } else {
+        one.pools.iter().map(pools::shown).collect()
+    };
     Ok(json!({
         "Name": one.name,
         "Id": one.id,
         "Created": one.created_at.to_string(),
-        "Scope": "local",
+        "Scope": one.scope,
         "Driver": one.driver,
         "EnableIPv4": true,
-        "EnableIPv6": false,
-        "IPAM": { "Driver": "default", "Options": {}, "Config": if config.is_empty() { Value::Null } else { config.into() } },
+        "EnableIPv6": one.ipv6,
+        "IPAM": {
+            "Driver": "default",
+            "Options": one.ipam_options,
+            "Config": if config.is_empty() { Value::Null } else { config.into() },
+        },
         "Internal": one.internal,
         "Attachable": one.attachable,
         "Ingress": false,
-        "ConfigFrom": { "Network": "" },
-        "ConfigOnly": false,
+        "ConfigFrom": { "Network": one.config_from },
+        "ConfigOnly": one.config_only,
         "Containers": containers,
         "Options": one.options,
         "Labels": one.labels,
@@ -237,7 +230,19 @@ impl Verb for NetworkConnect {
             }
             None => None,
         };
-        let wish = NetworkWish { aliases: self.alias, address, ..NetworkWish::of(&self.network) };
+        let address6 = match &self.ip6 {
+            Some(ip) => {
+                Some(ip.parse().map_err(|_| Failure::new(format!("Error: invalid IPv6 address: {ip}")))?)
+            }
+            None => None,
+        };
+        let wish = NetworkWish {
+            aliases: self.alias,
+            address,
+            address6,
+            by_hand: true,
+            ..NetworkWish::of(&self.network)
+        };
         let store = session.open_store()?;
         let connected = container::connect_network(&store, &self.network, &self.container, wish);
         connected.map(|()| 0).map_err(|error| told(&error))

@@ -79,7 +79,6 @@ fn refuse(options: &Options) -> Result<(), Refusal> {
     let given = [
         ("--use-api-socket", options.use_api_socket),
         ("--link-local-ip", !options.link_local_ip.is_empty()),
-        ("--ip6", options.ip6.is_some()),
     ];
     if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
         return Err(format!("option {option} is not supported").into());
@@ -242,6 +241,10 @@ fn networks(options: &Options) -> Result<(NetworkChoice, Vec<NetworkWish>), Refu
         let invalid = |_| Refusal::Engine(format!("invalid IPv4 address: {ip}"));
         first.address = Some(ip.parse().map_err(invalid)?);
     }
+    if let Some(ip) = &options.ip6 {
+        let invalid = |_| Refusal::Engine(format!("invalid IPv6 address: {ip}"));
+        first.address6 = Some(ip.parse().map_err(invalid)?);
+    }
     first.hardware_address = options.mac_address.clone().or(first.hardware_address.take());
     let choice = match first.network.as_str() {
         "default" | "bridge" => NetworkChoice::Bridge,
@@ -270,7 +273,7 @@ fn networks(options: &Options) -> Result<(NetworkChoice, Vec<NetworkWish>), Refu
             let fault = "network-scoped aliases are only supported for user-defined networks";
             return Err(fault.to_owned().into());
         }
-        if wishes[0].address.is_some() {
+        if wishes[0].address.is_some() || wishes[0].address6.is_some() {
             let fault = "user specified IP address is supported on user defined networks only";
             return Err(Refusal::Engine(fault.to_owned()));
         }
@@ -320,6 +323,9 @@ fn network(text: &str) -> Result<NetworkWish, String> {
             "name" => value.clone_into(&mut wish.network),
             "alias" => wish.aliases.push(value.to_owned()),
             "ip" => wish.address = Some(value.parse().map_err(|_| format!("invalid IPv4 address: {value}"))?),
+            "ip6" => {
+                wish.address6 = Some(value.parse().map_err(|_| format!("invalid IPv6 address: {value}"))?);
+            }
             "mac-address" => wish.hardware_address = Some(value.to_owned()),
             _ => return Err(format!("unsupported network option '{key}'")),
         }

@@ -42,6 +42,11 @@ pub(crate) enum JoinError {
     Responder(#[from] ResponderError),
     #[error(transparent)]
     Pasta(#[from] PastaError),
+    #[error(
+        "invalid config for network {0}: invalid endpoint settings:\nuser specified IP address is supported only when \
+         connecting to networks with user configured subnets"
+    )]
+    NoOwnSubnet(String),
     #[error("invalid hardware address `{0}`")]
     HardwareAddress(String),
     #[error("container is already connected to network {0}")]
@@ -59,6 +64,8 @@ pub(super) struct Joined {
     namespace: Option<NetNs>,
     endpoints: BTreeMap<String, EndpointState>,
     bindings: Vec<Binding>,
+    /// Where ports are published for which no address of the host is given, by the network that leads out.
+    host_binding: Option<IpAddr>,
     proxy: Option<Proxy>,
     responder: Option<Responder>,
     /// Held as long as the namespace is used.
@@ -128,16 +135,23 @@ impl Joined {
         if self.endpoints.contains_key(&record.name) {
             return Err(JoinError::Already(record.name));
         }
+        if record.config_only {
+            return Err(NetworkError::ConfigOnly.into());
+        }
+        check_addresses(&record, wish)?;
         let Some(namespace) = &self.namespace else { return Err(JoinError::NoBridges) };
-        let free = (0..).map(|number| format!("eth{number}"));
+        let free = (0..).map(|number| format!("{}{number}", record.link_prefix()));
         let is_taken = |name: &String| self.endpoints.values().any(|one| one.endpoint.interface == *name);
         let interface = free.into_iter().find(|name| !is_taken(name)).unwrap_or_default();
         let has_way_out = self.endpoints.values().any(|one| one.leads_out);
+        let has_way_out6 = self.endpoints.values().any(|one| one.leads_out6);
         let attachment = Attachment {
             interface,
             address: wish.address,
+            address6: wish.address6,
             hardware_address: wish.hardware_address.as_deref().map(hardware_address).transpose()?,
             default_route: !has_way_out && !record.internal,
+            default_route6: !has_way_out6 && !record.internal,
         };
         let bridge = bridge_of(&record, runtime);
         let endpoint = bridge.attach(namespace, &attachment)?;
@@ -146,7 +160,12 @@ impl Joined {
             bridge.names(&record.name).register(&endpoint, &aliases)?;
         }
         let leads_out = attachment.default_route;
-        let state = EndpointState { network_id: record.id.clone(), endpoint, aliases, leads_out };
+        if leads_out {
+            self.host_binding = record.host_binding();
+        }
+        let leads_out6 = attachment.default_route6 && endpoint.six.is_some();
+        let network_id = record.id.clone();
+        let state = EndpointState { network_id, endpoint, aliases, leads_out, leads_out6 };
         self.endpoints.insert(record.name, state);
         Ok(())
     }
@@ -160,6 +179,9 @@ impl Joined {
         }
         if wanted.is_empty() {
             return Ok(());
+        }
+        for port in &mut wanted {
+            port.host_address = port.host_address.or(self.host_binding);
         }
         let address = self.address().map_or(Ipv4Addr::LOCALHOST, |address| address);
         // what has no address on a bridge is reached from within
@@ -216,7 +238,11 @@ impl Joined {
     }
 
     fn addresses(&self) -> Vec<IpAddr> {
-        self.endpoints.values().map(|one| IpAddr::V4(one.endpoint.address)).collect()
+        let of = |one: &EndpointState| {
+            let six = one.endpoint.six.map(|six| IpAddr::V6(six.address));
+            std::iter::once(IpAddr::V4(one.endpoint.address)).chain(six)
+        };
+        self.endpoints.values().flat_map(of).collect()
     }
 
     /// Leaves a network, while the container runs.
@@ -284,6 +310,18 @@ impl Joined {
             variables: links::variables(container, &linked),
         })
     }
+}
+
+/// Who wants an address must be on a network that was made with addresses.
+fn check_addresses(record: &NetworkRecord, wish: &NetworkWish) -> Result<(), JoinError> {
+    let is_given = |six: bool| record.pools.iter().any(|pool| pool.is_six() == six && !pool.chosen);
+    // one from before pools were kept may have been made with addresses
+    let has_pools = !record.pools.is_empty();
+    let lacks = |wanted: bool, six: bool| wanted && has_pools && !is_given(six);
+    if lacks(wish.address.is_some(), false) || lacks(wish.address6.is_some(), true) {
+        return Err(JoinError::NoOwnSubnet(record.name.clone()));
+    }
+    Ok(())
 }
 
 /// Takes back the names of a container whose shim was killed.
