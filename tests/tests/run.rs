@@ -75,7 +75,7 @@ fn what_cannot_be_kept_is_refused() {
         "--cgroupns=other",
         "--isolation=process",
         "--log-opt=compress=true",
-        "--device-read-bps=/dev/null:1mb",
+        "--link-local-ip=169.254.1.1",
     ] {
         let said = lighter.run(["run", "--rm", flag, "busybox", "true"]);
         let name = flag.split('=').next().expect("a first part");

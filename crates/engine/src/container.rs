@@ -13,6 +13,7 @@ mod copy;
 mod create;
 pub(crate) mod events;
 mod exec;
+mod exec_ids;
 mod files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

@@ -52,7 +52,8 @@ pub use seccomp::{LONGEST_PROFILE_BYTES, ProfileError};
 pub use spawn::{SandboxError, exec_in, spawn};
 pub use spec::{
     Concealed, DEFAULT_SHM_SIZE_BYTES, Device, ExecSpec, Filter, MASKED_PATHS, Mount, MountKind, Namespace,
-    Network, READONLY_PATHS, Resource, Rlimit, Root, Scratch, Seccomp, Spec, Stub, Tmpfs, User, Window,
+    Network, Propagation, READONLY_PATHS, Resource, Rlimit, Root, Scratch, Seccomp, Spec, Stub, Tmpfs, User,
+    Window,
 };
 pub use stdio::{Stdio, Stream};
 pub use sysctl::is_namespaced_sysctl;

@@ -230,6 +230,20 @@ pub struct Mount {
     pub suid: bool,
     /// What becomes of a mount point that has to be made.
     pub stub: Stub,
+    /// Whether mounts that are made below it later are seen on the other side.
+    pub propagation: Propagation,
+}
+
+/// Whether mounts that are made later below a mount of the host are seen where it is mounted as well.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Propagation {
+    /// Neither sees those of the other.
+    #[default]
+    Private,
+    /// The container sees those of the host, if that shares its mount.
+    Slave,
+    /// Each sees those of the other, if the host shares its mount.
+    Shared,
 }
 
 impl Mount {
@@ -251,7 +265,15 @@ impl Mount {
     }
 
     fn new(target: impl Into<String>, kind: MountKind) -> Self {
-        Self { target: target.into(), kind, read_only: false, exec: true, suid: true, stub: Stub::Transient }
+        Self {
+            target: target.into(),
+            kind,
+            read_only: false,
+            exec: true,
+            suid: true,
+            stub: Stub::Transient,
+            propagation: Propagation::Private,
+        }
     }
 
     /// Shows a file in memory, which nobody sees but the container and which is gone with it.
@@ -271,6 +293,13 @@ impl Mount {
     #[must_use]
     pub fn with_stub(mut self, stub: Stub) -> Self {
         self.stub = stub;
+        self
+    }
+
+    /// Sets whether mounts that are made later are seen on the other side.
+    #[must_use]
+    pub fn with_propagation(mut self, propagation: Propagation) -> Self {
+        self.propagation = propagation;
         self
     }
 

@@ -110,8 +110,11 @@ impl Store {
         })
     }
 
-    /// Makes the store's directories where they are missing.
-    pub(crate) fn ready(&self) -> Result<(), FileError> {
+    /// Makes the store's directories where they are missing: before something is written that the store knows nothing of.
+    ///
+    /// # Errors
+    /// [`FileError`] where they cannot be made.
+    pub fn ready(&self) -> Result<(), FileError> {
         if self.shared.ready.load(Ordering::Acquire) {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::time::SystemTime;
 
 use lighter_dockerfile::Diagnostic;
-use lighter_image::{ContainerConfig, Digest, History, ImageConfig, ImageId, Platform, Reference, RootFs};
+use lighter_image::{ContainerConfig, History, ImageConfig, ImageId, Platform, Reference, RootFs};
 use lighter_layer::compress::Decoder;
 use lighter_layer::{ApplyError, ApplyOptions, PackError, PackOptions, apply, diff_id};
 use lighter_store::{Batch, CommitError, FileError, ImageRecord, LayerError, NewLayer, Store};
@@ -19,9 +19,6 @@ pub enum ImportError {
     /// It cannot be read.
     #[error("reading the archive")]
     Read(#[source] std::io::Error),
-    /// There is not a byte of it.
-    #[error("the archive is empty: even one without files has an end")]
-    Empty,
     /// A change is none that an image can have.
     #[error("{}", diagnostic.message)]
     Change {
@@ -74,11 +71,7 @@ pub fn import(
     let config = changed(&ContainerConfig::default(), &request.changes)?;
     let scratch = store.new_layer()?;
     let stream = Decoder::new(archive).map_err(ImportError::Read)?;
-    let applied = apply(stream, &scratch.fs(), &ApplyOptions::default()).map_err(Box::new)?;
-    // an archive without files makes an image to start from, but nothing at all is what a pipe gives whose writer failed
-    if applied.members == 0 && applied.diff_id.0 == Digest::of(b"") {
-        return Err(ImportError::Empty);
-    }
+    apply(stream, &scratch.fs(), &ApplyOptions::default()).map_err(Box::new)?;
     // the layer's name is the digest of the stream that we make of it, so that no archive need be kept
     let packed = diff_id(&scratch.fs(), &PackOptions::default()).map_err(Box::new)?;
     let new = NewLayer {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
@@ -13,7 +14,7 @@ use lighter_store::{ContainerId, Store};
 use super::settings::Settings;
 use super::shim::spec::{self, SpecError};
 use super::state::{Container, FindError, Status, find};
-use super::{events, links, streams};
+use super::{events, exec_ids, links, streams};
 
 /// Why a process was not started in a container.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,8 @@ pub struct Exec {
     output: Vec<(File, bool)>,
     /// Where its end is noted.
     journal: Journal,
+    /// Where it is written down that it runs.
+    note: Option<PathBuf>,
 }
 
 /// Where what becomes of a process is noted, under its own name.
@@ -130,7 +133,12 @@ pub fn exec(store: &Store, text: &str, request: &ExecRequest) -> Result<Exec, Ex
     let mut process = lighter_sandbox::exec_in(pid, &spec, ends).map_err(Box::new)?;
     journal.note(&format!("exec_start: {command}"), &[]);
     let terminal = process.take_terminal();
-    Exec::new(process, terminal, pipes, stdin, journal).map_err(ExecError::Streams)
+    let dir = journal.store.container_paths(&journal.container.record.id).dir;
+    let note = exec_ids::note(&dir, &journal.id, process.pid());
+    let note = note.map_err(|error| tracing::warn!(%error, "a process is not written down")).ok();
+    Exec::new(process, terminal, pipes, stdin, journal)
+        .map(|exec| Exec { note, ..exec })
+        .map_err(ExecError::Streams)
 }
 
 fn check(container: &Container) -> Result<(), ExecError> {
@@ -213,12 +221,12 @@ impl Exec {
         if let Some(terminal) = terminal.map(File::from) {
             let input = if stdin { Some(terminal.try_clone()?) } else { None };
             let output = vec![(terminal.try_clone()?, false)];
-            return Ok(Self { process, input, terminal: Some(terminal), output, journal });
+            return Ok(Self { process, input, terminal: Some(terminal), output, journal, note: None });
         }
         let mut output = Vec::new();
         output.extend(pipes.output.map(|fd| (File::from(fd), false)));
         output.extend(pipes.error.map(|fd| (File::from(fd), true)));
-        Ok(Self { process, input: pipes.input.map(File::from), terminal: None, output, journal })
+        Ok(Self { process, input: pipes.input.map(File::from), terminal: None, output, journal, note: None })
     }
 
     /// Where its input is written; to be had once, and closed to end it.
@@ -249,6 +257,9 @@ impl Exec {
             }
             process.wait()
         })?;
+        if let Some(note) = &self.note {
+            exec_ids::remove(note);
+        }
         let code = exit.status_code();
         self.journal.note("exec_die", &[("exitCode", code.to_string())]);
         Ok(code)

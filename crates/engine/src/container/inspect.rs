@@ -12,6 +12,7 @@ use lighter_sandbox::{DEFAULT_SHM_SIZE_BYTES, MASKED_PATHS, READONLY_PATHS, Rlim
 use lighter_store::Store;
 use serde_json::{Map, Value, json};
 
+use super::exec_ids;
 use super::network::look_up;
 use super::settings::{
     HostAddress, HostSettings, NetworkChoice, NetworkWish, RestartPolicy, Settings, Sharing,
@@ -54,7 +55,7 @@ pub fn inspect(store: &Store, container: &Container) -> Value {
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
-        "ExecIDs": Value::Null,
+        "ExecIDs": none_if_empty(exec_ids::running(&paths.dir)),
         "HostConfig": host_config(settings, &record.name),
         "GraphDriver": graph_driver(store, container),
         "Mounts": mounts::mounts(store, &settings.host.mounts),
@@ -509,7 +510,9 @@ fn endpoint(store: &Store, container: &Container, state: Option<&EndpointState>,
     let known = state.map(|one| one.network_id.clone());
     let id = known.or_else(|| Some(look_up(store, name).ok().filter(|_| has_run)?.id));
     let wish = container.state.settings.host.networks.iter().find(|wish| wish.network == name);
-    let names = wish.filter(|_| has_run && name != "bridge").map(|wish| names_of(container, wish));
+    let names = wish
+        .filter(|wish| (has_run || wish.by_hand) && name != "bridge")
+        .map(|wish| names_of(container, wish));
     let aliases = wish.map(|wish| wish.aliases.clone()).unwrap_or_default();
     let by_hand = wish.is_some_and(|wish| wish.by_hand);
     let six = state.and_then(six_of);

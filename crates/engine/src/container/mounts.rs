@@ -100,7 +100,7 @@ fn check_mounts(mounts: &[ContainerMount]) -> Result<(), CreateError> {
         if mounts[..place].iter().any(|earlier| ImagePath::new(&earlier.target) == path) {
             return Err(CreateError::DuplicateMount(mount.target.clone()));
         }
-        if let MountSource::Bind { path, create: false } = &mount.source
+        if let MountSource::Bind { path, create: false, .. } = &mount.source
             && !path.exists()
         {
             return Err(CreateError::NoSource(path.clone()));

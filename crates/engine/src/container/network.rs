@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lighter_sandbox::network::{Bridge, BridgeError, BridgeSpec, Subnet};
-use lighter_store::Store;
 use lighter_store::failpoint::point;
+use lighter_store::{FileError, Store};
 use serde::{Deserialize, Serialize};
 
 use super::client::{self, ClientError};
@@ -36,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct NetworkRecord {
     /// Its id.
     pub id: String,
@@ -152,6 +153,9 @@ pub enum NetworkError {
     /// A container's shim does not do it.
     #[error(transparent)]
     Talk(#[from] ClientError),
+    /// The store cannot be made.
+    #[error(transparent)]
+    Store(#[from] FileError),
     /// The record cannot be read or written.
     #[error("network record {path}")]
     File {
@@ -184,6 +188,7 @@ pub fn create_network(
     let mut record = request.into_record(|name| find_exact(store, name).ok().flatten())?;
     if record.config_only {
         write(store, &record)?;
+        note(store, &record, "create", None);
         return Ok(record);
     }
     let bridge = bridge_of(&record, runtime);
@@ -422,6 +427,7 @@ fn read(path: &Path) -> Result<Option<NetworkRecord>, NetworkError> {
 
 /// Writes a new record; one of the same name that came meanwhile stays.
 fn write(store: &Store, record: &NetworkRecord) -> Result<(), NetworkError> {
+    store.ready()?;
     let folder = store.root().join(FOLDER);
     let path = folder.join(&record.name);
     let unnamed = folder.join(format!(".{}", record.id));

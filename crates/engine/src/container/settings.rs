@@ -337,6 +337,9 @@ pub enum MountSource {
         path: PathBuf,
         /// Whether it is made as a folder where it is missing (`-v` does, `--mount` does not).
         create: bool,
+        /// `bind-propagation`, as it was given: `rshared`, `slave` and so on.
+        #[serde(default)]
+        propagation: Option<String>,
     },
     /// A volume.
     Volume {

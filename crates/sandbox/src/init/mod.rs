@@ -10,8 +10,8 @@
 //! 3. *Join the cgroup*, while the host's files can be seen, and before anything is allocated on its account.
 //! 4. *Namespaces*: those to join, by their path on the host; the new ones exist since the clone.
 //! 5. *Limits* that need the caller's privileges: resource limits, the badness for the out-of-memory killer.
-//! 6. *Mounts*: everything becomes a slave of the host's mounts, so that nothing goes back; sources are opened with
-//!    the host's eyes; then the root is mounted and all else attached in it, every target resolved inside the root.
+//! 6. *Mounts*: what shall be shared with the host is opened; then everything becomes a slave of the host's mounts, so
+//!    that nothing else goes back; sources are opened with the host's eyes; then the root is mounted and all else attached in it, every target resolved inside the root.
 //! 7. *Terminal*: it comes from the container's own `/dev/pts`, hence after the mounts.
 //! 8. *Pivot*: the host's tree goes away. Descriptors of it are closed by the exec at the latest.
 //! 9. *Names and parameters*: host name, sysctls; then paths are hidden and the root made read-only, since sysctls are
@@ -215,12 +215,13 @@ fn set_up(caller: &Caller, spec: &Spec, host: Host, tie: Option<&keeper::Tie>) -
 }
 
 fn mount_everything(caller: &Caller, spec: &Spec, host: Host) -> Result<Option<OwnedFd>> {
+    let shared = mounts::open_shared(spec)?;
     mounts::stop_propagation()?;
     let memory = match &spec.ipc {
         Namespace::Join(ipc) => join::memory_beside(ipc)?,
         _ => None,
     };
-    let sources = mounts::open_sources(spec, host)?;
+    let sources = mounts::open_sources(spec, host, shared)?;
     let root = root::mount(caller, spec, host, &sources)?;
     mounts::attach_system(spec, host, &root)?;
     let dev = dev::attach(spec, host, &root, memory)?;

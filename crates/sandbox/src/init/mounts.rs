@@ -1,5 +1,6 @@
 //! Mounts that the spec asks for, and `/proc` and `/sys`.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use super::{At, Result};
 use crate::detached::{self, DATA_ONLY, MountOption};
 use crate::message::{Host, Stage};
 use crate::overlay::{self, Overlay};
-use crate::spec::{Mount, MountKind, Namespace, Network, Scratch, Spec, Stub, Tmpfs};
+use crate::spec::{Mount, MountKind, Namespace, Network, Propagation, Scratch, Spec, Stub, Tmpfs};
 use crate::sys::{self, MountAttributes};
 
 /// A mount that is made but attached nowhere yet.
@@ -28,6 +29,21 @@ pub(super) struct Source {
     pub(super) stub: Stub,
     /// Attributes that it gets when it has its mode.
     attributes: u64,
+}
+
+/// Mounts that are shared with the host, by their target.
+pub(super) type Shared = BTreeMap<String, OwnedFd>;
+
+/// Opens what is to be shared with the host, as long as this namespace shares anything with it.
+pub(super) fn open_shared(spec: &Spec) -> Result<Shared> {
+    let mut shared = Shared::new();
+    for mount in spec.mounts.iter().filter(|mount| mount.propagation == Propagation::Shared) {
+        if let MountKind::Bind { source, recursive } = &mount.kind {
+            let copy = detached::copy_of(source, *recursive).at(Stage::Mounts, || describe(source, mount))?;
+            shared.insert(mount.target.clone(), copy);
+        }
+    }
+    Ok(shared)
 }
 
 /// Keeps mounts made from here on out of the host's sight.
@@ -50,7 +66,7 @@ pub(super) fn stop_propagation() -> Result<()> {
 }
 
 /// Makes all mounts of the spec, outer ones first, with the host's eyes.
-pub(super) fn open_sources(spec: &Spec, host: Host) -> Result<Vec<Source>> {
+pub(super) fn open_sources(spec: &Spec, host: Host, mut shared: Shared) -> Result<Vec<Source>> {
     let devices = spec.devices.iter().map(|device| {
         let target = &device.target;
         let mount = detached::copy_of(&device.source, false)
@@ -66,18 +82,20 @@ pub(super) fn open_sources(spec: &Spec, host: Host) -> Result<Vec<Source>> {
     let mut sources = spec
         .mounts
         .iter()
-        .map(|mount| open_source(mount, spec, host))
+        .map(|mount| open_source(mount, spec, host, shared.remove(&mount.target)))
         .chain(devices)
         .collect::<Result<Vec<_>>>()?;
     sources.sort_by_key(|source| Path::new(&source.target).components().count());
     Ok(sources)
 }
 
-fn open_source(mount: &Mount, spec: &Spec, host: Host) -> Result<Source> {
+fn open_source(mount: &Mount, spec: &Spec, host: Host, shared: Option<OwnedFd>) -> Result<Source> {
+    let is_shared = shared.is_some();
     let detached = match &mount.kind {
-        MountKind::Bind { source, recursive } => {
-            detached::copy_of(source, *recursive).at(Stage::Mounts, || describe(source, mount))?
-        }
+        MountKind::Bind { source, recursive } => match shared {
+            Some(shared) => shared,
+            None => detached::copy_of(source, *recursive).at(Stage::Mounts, || describe(source, mount))?,
+        },
         MountKind::Tmpfs(tmpfs) => new_tmpfs(tmpfs, host).at(Stage::Mounts, || mount.target.clone())?,
         MountKind::File { content, mode_bits, uid, gid } => {
             new_file(&content.0, *mode_bits, (*uid, *gid), host).at(Stage::Mounts, || mount.target.clone())?
@@ -94,7 +112,10 @@ fn open_source(mount: &Mount, spec: &Spec, host: Host) -> Result<Source> {
     // what is read-only already would not take the mode of its mount point
     let (now, later) = if is_open { (0, attributes) } else { (attributes, 0) };
     detached::change(&detached, now, recursive).at(Stage::Mounts, || mount.target.clone())?;
-    keep_private(&detached).at(Stage::Mounts, || mount.target.clone())?;
+    // a copy of a mount of this namespace is a slave of what the host shares, as that is
+    if !is_shared && mount.propagation != Propagation::Slave {
+        keep_private(&detached).at(Stage::Mounts, || mount.target.clone())?;
+    }
     let point = if is_open { Ok(PointKind::Open) } else { locate::point_kind(&detached) };
     let point = point.at(Stage::Mounts, || mount.target.clone())?;
     Ok(Source { mount: detached, target: mount.target.clone(), point, stub: mount.stub, attributes: later })

@@ -108,12 +108,7 @@ impl Mount {
             "volume-subpath" | "image-subpath" => self.subpath = value,
             "volume-driver" if value == "local" => {}
             "volume-driver" => return Err(format!("volume driver {value:?} is not supported")),
-            "bind-propagation" if matches!(value.as_str(), "rprivate" | "private" | "rslave" | "slave") => {
-                self.propagation = Some(value);
-            }
-            "bind-propagation" if matches!(value.as_str(), "shared" | "rshared") => {
-                return Err(format!("bind propagation {value:?} is not supported"));
-            }
+            "bind-propagation" => self.propagation = Some(value),
             "bind-recursive" if matches!(value.as_str(), "enabled" | "disabled") => {}
             "bind-recursive" if matches!(value.as_str(), "writable" | "readonly") => {
                 self.recursion = Some(value);
@@ -122,7 +117,6 @@ impl Mount {
                 let one_of = r#"(must be "enabled", "disabled", "writable", or "readonly")"#;
                 return Err(format!("{} {one_of}", invalid()));
             }
-            "bind-propagation" => return Err(invalid()),
             "consistency" if matches!(value.as_str(), "consistent" | "cached" | "delegated" | "default") => {}
             _ => return Err(format!("unexpected key '{key}' in '{field}'")),
         }
@@ -181,7 +175,11 @@ impl Mount {
                 if !path.is_absolute() {
                     return Err(relative(&path.to_string_lossy()));
                 }
-                MountSource::Bind { path, create: self.create }
+                let propagation = self.propagation.filter(|word| !word.is_empty());
+                if let Some(other) = propagation.as_deref().filter(|word| !is_propagation(word)) {
+                    return Err(fault(&format!("invalid propagation mode: {other}")));
+                }
+                MountSource::Bind { path, create: self.create, propagation }
             }
             (Kind::Tmpfs, Some(_)) => return Err(fault("field Source must not be specified")),
             (Kind::Tmpfs, None) => MountSource::Tmpfs {
@@ -258,12 +256,13 @@ pub(crate) fn parse_volume(text: &str) -> Result<ContainerMount, String> {
     if text.is_empty() {
         return Err("invalid empty volume spec".to_owned());
     }
-    let parts: Vec<&str> = text.split(':').collect();
-    if parts.len() > 3 {
-        return Err(format!("invalid volume specification: '{text}'"));
-    }
+    // what is so short is a place, whatever it is made of
+    let parts: Vec<&str> = if text.len() <= 2 { vec![text] } else { text.split(':').collect() };
     if parts.iter().any(|part| part.is_empty()) {
         return Err(format!("invalid spec: {text}: empty section between colons"));
+    }
+    if parts.len() > 3 {
+        return Err(format!("invalid volume specification: '{text}'"));
     }
     let (source, target, mode) = match parts[..] {
         [target] => (None, target, ""),
@@ -288,11 +287,16 @@ pub(crate) fn parse_volume(text: &str) -> Result<ContainerMount, String> {
     if is_path && options.no_copy {
         return Err(fault("field VolumeOptions must not be specified"));
     }
+    if !is_path && options.propagation.is_some() {
+        return Err(fault("field BindOptions must not be specified"));
+    }
     if target == "/" {
         return Err(fault("invalid specification: destination can't be '/'"));
     }
     let source = match source {
-        Some(path) if is_path => MountSource::Bind { path: from_here(path), create: true },
+        Some(path) if is_path => {
+            MountSource::Bind { path: from_here(path), create: true, propagation: options.propagation }
+        }
         Some(name) if name.contains('/') => {
             return Err(format!(
                 "create {name}: {name:?} includes invalid characters for a local volume name, only \
@@ -309,6 +313,12 @@ pub(crate) fn parse_volume(text: &str) -> Result<ContainerMount, String> {
 struct VolumeOptions {
     read_only: bool,
     no_copy: bool,
+    propagation: Option<String>,
+}
+
+/// Whether a word says which side of a mount sees what is mounted below it later.
+fn is_propagation(word: &str) -> bool {
+    matches!(word, "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared")
 }
 
 impl VolumeOptions {
@@ -325,9 +335,10 @@ impl VolumeOptions {
                 }
                 "nocopy" => options.no_copy = true,
                 // labels of SELinux and promises of consistency mean nothing here
-                "z" | "Z" | "consistent" | "cached" | "delegated" | "private" | "rprivate" | "slave"
-                | "rslave" => {}
-                "shared" | "rshared" => return Err(format!("bind propagation {word:?} is not supported")),
+                "z" | "Z" | "consistent" | "cached" | "delegated" => {}
+                _ if is_propagation(word) && options.propagation.is_none() => {
+                    options.propagation = Some(word.to_owned());
+                }
                 _ => return Err(invalid()),
             }
         }
@@ -424,7 +435,7 @@ mod tests {
     #[test]
     fn mounts() {
         let bind = wish("type=bind,src=/a/,dst=/b/../c,readonly").expect("a mount");
-        assert_eq!(bind.source, MountSource::Bind { path: "/a".into(), create: false });
+        assert_eq!(bind.source, MountSource::Bind { path: "/a".into(), create: false, propagation: None });
         assert_eq!((bind.target.as_str(), bind.read_only), ("/c", true));
         let tmpfs = wish("type=tmpfs,destination=/t,tmpfs-size=1m,tmpfs-mode=0700").expect("a mount");
         let expected = MountSource::Tmpfs {
@@ -487,15 +498,37 @@ mod tests {
     #[test]
     fn volumes() {
         let bind = parse_volume("/a:/b:ro").expect("a mount");
-        assert_eq!(bind.source, MountSource::Bind { path: "/a".into(), create: true });
+        assert_eq!(bind.source, MountSource::Bind { path: "/a".into(), create: true, propagation: None });
         assert!(bind.read_only);
         let named = parse_volume("data:/d").expect("a mount");
         assert!(matches!(named.source, MountSource::Volume { anonymous: false, .. }));
         let anonymous = parse_volume("/d").expect("a mount");
         assert!(matches!(anonymous.source, MountSource::Volume { anonymous: true, .. }));
-        for text in ["", ":/x", "/a:/b:/c:/d", "/a:/b:zz", "/a:/b:ro,rw", "v:rel", "rel/x:/y", "/t:/"] {
+        for text in
+            ["", ":/x", "/a:/b:/c:/d", "/a:/b:zz", "/a:/b:ro,rw", "v:rel", "rel/x:/y", "/t:/", "v:/x:shared"]
+        {
             assert!(parse_volume(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn propagation() {
+        let of = |mount: ContainerMount| match mount.source {
+            MountSource::Bind { propagation, .. } => propagation,
+            _ => None,
+        };
+        for word in ["private", "rprivate", "slave", "rslave", "shared", "rshared"] {
+            let short = parse_volume(&format!("/a:/b:ro,{word}")).map(of);
+            assert_eq!(short, Ok(Some(word.to_owned())));
+            let long = wish(&format!("type=bind,src=/a,dst=/b,bind-propagation={word}")).map(of);
+            assert_eq!(long, Ok(Some(word.to_owned())));
+        }
+        assert_eq!(parse_volume("/a:/b:shared,slave"), Err("invalid mode: shared,slave".to_owned()));
+        assert_eq!(
+            wish("type=bind,src=/a,dst=/b,bind-propagation=x"),
+            Err("invalid mount config for type \"bind\": invalid propagation mode: x".to_owned())
+        );
+        assert_eq!(parse_volume(":").map(|mount| mount.target), Ok("/:".to_owned()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use lighter_dockerfile::plan::RunNetwork;
 use lighter_engine::build::{
     BuildRequest, CacheLocation, CacheRules, LayerForm, Limits, OnError, OutputKind, Pull, RunSettings,
 };
-use lighter_image::Reference;
+use lighter_image::{Platform, Reference};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -36,7 +36,6 @@ pub(super) fn of(args: &Build, session: &Session) -> Result<BuildRequest, Failur
     request.build_args.extend(variables(&args.build_arg)?);
     request.labels = args.label.iter().map(|text| pair(text)).collect::<Result<_, _>>()?;
     request.tags = args.tag.iter().map(|tag| name(tag)).collect::<Result<_, _>>()?;
-    request.annotations = annotations(&args.annotation)?;
     request.platform = match args.platform.as_slice() {
         [] => None,
         [one] => Some(platform::parse(one)?),
@@ -46,6 +45,8 @@ pub(super) fn of(args: &Build, session: &Session) -> Result<BuildRequest, Failur
             ));
         }
     };
+    let platform = request.platform.clone().unwrap_or_else(Platform::host);
+    request.annotations = annotations(&args.annotation, &platform)?;
     request.pull = if args.pull { Pull::Always } else { Pull::Missing };
     request.cache = CacheRules { no_cache: args.no_cache, no_cache_filter: args.no_cache_filter.clone() };
     request.cache_from =
@@ -257,8 +258,8 @@ fn inline_cache(request: &mut BuildRequest) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `[LEVEL[,LEVEL]:]KEY=VALUE`, once for each level.
-fn annotations(texts: &[String]) -> Result<Vec<(String, String)>, Failure> {
+/// `[LEVEL[PLATFORM][,LEVEL]:]KEY=VALUE`, once for each level; those of other platforms are nobody's.
+fn annotations(texts: &[String], platform: &Platform) -> Result<Vec<(String, String)>, Failure> {
     let mut annotations = Vec::new();
     for text in texts {
         let (key, content) = text
@@ -268,17 +269,39 @@ fn annotations(texts: &[String]) -> Result<Vec<(String, String)>, Failure> {
             Some((levels, key)) => (levels, key),
             None => ("manifest", key),
         };
-        if let Some(unknown) = levels.split(',').find(|level| !LEVELS.contains(level)) {
-            let known = LEVELS.join(", ");
-            let why =
-                if unknown.ends_with(']') { "; a build has one platform, which needs no name" } else { "" };
-            return Err(Failure::new(format!(
-                "ERROR: unknown annotation type {unknown:?}: it is {known}{why}"
-            )));
+        for level in levels.split(',') {
+            let (level, of) = level_of(level)?;
+            if of.is_none_or(|of| platform.satisfies(&of)) {
+                annotations.push((format!("{level}:{key}"), content.to_owned()));
+            }
         }
-        annotations.extend(levels.split(',').map(|level| (format!("{level}:{key}"), content.to_owned())));
     }
     Ok(annotations)
+}
+
+/// A level, and the platform in brackets behind it.
+fn level_of(text: &str) -> Result<(&str, Option<Platform>), Failure> {
+    let fault = |what: String| Failure::new(format!("ERROR: failed to build: parse annotations: {what}"));
+    let shape = || {
+        fault(format!(
+            "invalid annotation type {text:?}, expected type and optional platform in square brackets"
+        ))
+    };
+    let (level, of) = match text.split_once('[') {
+        Some((level, rest)) => (level, rest.strip_suffix(']').filter(|of| !of.is_empty()).ok_or_else(shape)?),
+        None => (text, ""),
+    };
+    if !LEVELS.contains(&level) {
+        return Err(fault(format!("unknown annotation type {level:?}")));
+    }
+    if of.is_empty() {
+        return Ok((level, None));
+    }
+    if level.starts_with("index") {
+        return Err(fault(format!("{level} annotations are not for one platform")));
+    }
+    let platform = of.parse().map_err(|_| fault(format!("invalid platform {of:?}")))?;
+    Ok((level, Some(platform)))
 }
 
 fn epoch(text: &str) -> Result<i64, Failure> {
@@ -329,15 +352,20 @@ mod tests {
 
     #[test]
     fn annotations_have_levels() {
-        let read = |text: &str| annotations(&[text.to_owned()]).ok();
+        let platform = Platform::new("linux", "amd64", None);
+        let read = |text: &str| annotations(&[text.to_owned()], &platform).ok();
         let owned = |list: &[(&str, &str)]| {
             Some(list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect())
         };
         assert_eq!(read("a=b"), owned(&[("manifest:a", "b")]));
         assert_eq!(read("index,manifest:a=b=c"), owned(&[("index:a", "b=c"), ("manifest:a", "b=c")]));
         assert_eq!(read("manifest:x:a=b"), owned(&[("manifest:x:a", "b")]));
-        assert_eq!(read("x:a=b"), None);
-        assert_eq!(read("a"), None);
+        assert_eq!(read("manifest[linux/amd64],index:a=b"), owned(&[("manifest:a", "b"), ("index:a", "b")]));
+        assert_eq!(read("manifest-descriptor[linux/amd64]:a=b"), owned(&[("manifest-descriptor:a", "b")]));
+        assert_eq!(read("manifest[linux/arm64]:a=b"), owned(&[]));
+        for text in ["x:a=b", "a", "manifest[]:a=b", "manifest[linux/amd64:a=b", "index[linux/amd64]:a=b"] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -39,8 +39,15 @@ pub(super) fn tmpfs(mounts: &[ContainerMount]) -> BTreeMap<String, String> {
 pub(super) fn wishes(mounts: &[ContainerMount]) -> Vec<Value> {
     let wish = |mount: &ContainerMount| {
         let (kind, source, options) = match &mount.source {
-            MountSource::Bind { path, create } => {
-                let options = if *create { json!({ "CreateMountpoint": true }) } else { Value::Null };
+            MountSource::Bind { path, create, propagation } => {
+                let create = create.then(|| ("CreateMountpoint", json!(true)));
+                let propagation = propagation.as_ref().map(|word| ("Propagation", json!(word)));
+                let options: Map<String, Value> = propagation
+                    .into_iter()
+                    .chain(create)
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect();
+                let options = if options.is_empty() { Value::Null } else { options.into() };
                 ("bind", path.to_string_lossy().into_owned(), ("BindOptions", options))
             }
             MountSource::Volume { name, anonymous, no_copy, .. } => {
@@ -82,7 +89,9 @@ fn none_if_blank(text: &str) -> Value {
 pub(super) fn mounts(store: &Store, mounts: &[ContainerMount]) -> Vec<Value> {
     let one = |mount: &ContainerMount| {
         let (kind, source, propagation) = match &mount.source {
-            MountSource::Bind { path, .. } => ("bind", path.clone(), "rprivate"),
+            MountSource::Bind { path, propagation, .. } => {
+                ("bind", path.clone(), propagation.as_deref().unwrap_or("rprivate"))
+            }
             MountSource::Volume { name, .. } => ("volume", store.volume_path(name).unwrap_or_default(), ""),
             MountSource::Image { layers, .. } => {
                 let top = layers.last().map(|layer| store.layer_path(layer)).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! From a container's settings to the sandbox that it runs in.
 
+mod propagation;
+
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,6 +22,8 @@ use super::super::security::{SecurityOption, SecurityOptionError};
 use super::super::settings::{ContainerMount, HostAddress, MountSource, NetworkChoice, Settings, Sharing};
 use super::super::state::{Container, FindError, find};
 use super::super::volume::{self, VolumeRoot};
+
+pub(crate) use propagation::PropagationError;
 
 /// Why a container's sandbox could not be described.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +84,9 @@ pub enum SpecError {
     /// The source of a bind mount is missing.
     #[error("invalid mount config for type \"bind\": bind source path does not exist: {0}")]
     NoSource(PathBuf),
+    /// The host does not share what is to be shared.
+    #[error(transparent)]
+    Propagation(#[from] PropagationError),
     /// A volume cannot be found.
     #[error(transparent)]
     Volume(#[from] volume::UseVolumeError),
@@ -330,7 +337,7 @@ fn mounts(store: &Store, settings: &Settings) -> Result<Vec<Mount>, SpecError> {
 
 fn mount(store: &Store, wish: &ContainerMount) -> Result<Mount, SpecError> {
     let mount = match &wish.source {
-        MountSource::Bind { path, create } => {
+        MountSource::Bind { path, create, propagation } => {
             if !path.exists() {
                 if !create {
                     return Err(SpecError::NoSource(path.clone()));
@@ -338,7 +345,8 @@ fn mount(store: &Store, wish: &ContainerMount) -> Result<Mount, SpecError> {
                 let in_file = |source| SpecError::File { path: path.clone(), source };
                 fs::create_dir_all(path).map_err(in_file)?;
             }
-            Mount::bind(path, &wish.target)
+            let propagation = propagation::of(path, propagation.as_deref())?;
+            Mount::bind(path, &wish.target).with_propagation(propagation)
         }
         MountSource::Volume { name, subpath, .. } => match volume::root_of(store, name)? {
             VolumeRoot::Folder(folder) => Mount::bind(inside(&folder, subpath)?, &wish.target),

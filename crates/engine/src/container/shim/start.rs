@@ -46,8 +46,8 @@ impl StartError {
             Self::Sandbox(error) => error.exit_code(),
             Self::Spec(SpecError::WorkingDirectory(_)) => 126,
             // as Docker has it for whatever is not there
-            Self::Group(GroupError::NoDevice(_)) => 127,
-            Self::Spec(SpecError::NoDevice(_) | SpecError::NotInImage { .. }) => 127,
+            Self::Group(GroupError::NoDevice(_))
+            | Self::Spec(SpecError::NoDevice(_) | SpecError::NotInImage { .. }) => 127,
             Self::Spec(SpecError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => 127,
             _ => 125,
         }
