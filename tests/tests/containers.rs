@@ -497,3 +497,20 @@ fn what_is_started_while_it_is_removed_is_one_of_the_two() {
     assert_ne!(removed.success(), started.success(), "removed and started: {left:?}");
     assert_eq!(left.is_empty(), removed.success());
 }
+
+#[test]
+fn a_commit_that_is_broken_off_leaves_the_container_running() {
+    let sleeper = Sleeper::new(&[]);
+    let status = || sleeper.lighter.ok(["inspect", "-f", "{{.State.Status}}", "box"]);
+    let lock = File::options().append(true).open(sleeper.lighter.root().join("update-lock")).expect("the lock");
+    lock.lock().expect("is free");
+    let mut commit = sleeper.lighter.command(["commit", "box", "image"]).spawn().expect("starts");
+    eventually("commit waits", || waits(&commit));
+    assert_eq!(status(), "paused\n");
+    commit.kill().expect("is there");
+    commit.wait().expect("ends");
+    eventually("it runs", || status() == "running\n");
+    drop(lock);
+    sleeper.lighter.ok(["commit", "box", "image"]);
+    assert_eq!(status(), "running\n");
+}

@@ -384,6 +384,23 @@ pub fn pause(store: &Store, text: &str, pause: bool) -> Result<(), ClientError> 
     ask(store, &find(store, text)?, Request::Pause(pause))
 }
 
+/// A container that is frozen until this is dropped, or its process dies.
+pub(super) struct Held(Attachment);
+
+impl Held {
+    /// Thaws it, and waits until that is done.
+    pub(super) fn release(mut self) -> Result<(), ClientError> {
+        let ended = self.0.stream.shutdown(std::net::Shutdown::Write);
+        ended.map_err(|source| self.0.talk(source))?;
+        self.0.reply().map(drop)
+    }
+}
+
+/// Freezes a container for the time of a look at its files.
+pub(super) fn hold(store: &Store, container: &Container) -> Result<Held, ClientError> {
+    connect(store, container, Request::Hold).map(Held)
+}
+
 /// Asks a container's shim for something, and waits until it is done.
 pub(super) fn ask(store: &Store, container: &Container, request: Request) -> Result<(), ClientError> {
     connect(store, container, request).map(drop)

@@ -90,13 +90,9 @@ pub fn commit(
     let own = config_of(&container.state.settings);
     let config = filled_up(changed(&own, &request.changes)?, own);
     let pauses = request.pause && container.state.status == Status::Running;
-    if pauses {
-        client::pause(store, container.record.id.as_str(), true)?;
-    }
+    let held = pauses.then(|| client::hold(store, &container)).transpose()?;
     let written = write_layer(store, &container);
-    if pauses {
-        client::pause(store, container.record.id.as_str(), false)?;
-    }
+    held.map_or(Ok(()), client::Held::release)?;
     let new = written?;
     let image = image_of(base, config, &container, request, &new, now);
     let mut batch = Batch::new();

@@ -58,6 +58,8 @@ pub enum Request {
     },
     /// To freeze or thaw it.
     Pause(bool),
+    /// To freeze it for as long as the client's side of the connection stays open.
+    Hold,
     /// To hold it to limits that have changed.
     Update,
     /// To have a control group that can be measured.

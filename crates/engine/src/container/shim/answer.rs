@@ -22,6 +22,11 @@ use super::{SOCKET, ShimError, Streams};
 /// Signals that end a program unless it says otherwise: who sends one does not want it to be started again.
 const ENDING: [i32; 4] = [2, 3, 9, 15];
 
+/// What a client is told of what it asked for.
+fn reply_to(done: Result<(), String>) -> Reply {
+    done.map_or_else(|error| Reply::Failed { error, exit_code: 1 }, |()| Reply::Done)
+}
+
 impl Shim {
     /// Opens the socket on which clients come.
     pub(super) fn listen(self: &Arc<Self>) -> Result<(), ShimError> {
@@ -46,9 +51,14 @@ impl Shim {
     pub(super) fn converse(self: &Arc<Self>, mut stream: UnixStream) {
         let shim = Arc::clone(self);
         let answer = move || {
-            let mut feeds = false;
+            let (mut feeds, mut holds) = (false, false);
             while let Ok(Some(frame)) = message::receive(&mut stream) {
                 let reply = match frame {
+                    Frame::Request(Request::Hold) => {
+                        let held = shim.pause(true);
+                        holds |= held.is_ok();
+                        Some(reply_to(held))
+                    }
                     Frame::Request(request) => shim.answer(request, &stream),
                     Frame::Input(bytes) => {
                         feeds = true;
@@ -66,6 +76,9 @@ impl Shim {
             if feeds {
                 shim.feeder_left();
             }
+            if holds && message::send(&mut stream, &Frame::Reply(reply_to(shim.pause(false)))).is_err() {
+                tracing::debug!("the one who held the container has gone");
+            }
         };
         if let Err(error) = thread::Builder::new().name("client".into()).spawn(answer) {
             tracing::warn!(%error, "a client cannot be answered");
@@ -74,7 +87,7 @@ impl Shim {
 
     /// Does what a client wants; `None` where it will hear of the container's end instead.
     fn answer(self: &Arc<Self>, request: Request, stream: &UnixStream) -> Option<Reply> {
-        match request {
+        let done = match request {
             Request::Attach { stdin, stdout, stderr } => {
                 self.note("attach", &[]);
                 return self.add_client(stream, Streams { stdin, stdout, stderr });
@@ -86,13 +99,15 @@ impl Shim {
             Request::Stop { signal, patience } => self.stop(signal, patience),
             Request::Restart { signal, patience } => self.restart(signal, patience),
             Request::Pause(pause) => self.pause(pause),
+            // what ends with the connection is begun where that is watched
+            Request::Hold => Err("a connection can hold a container once".to_owned()),
             Request::Resize { rows, columns } => self.resize(Window { rows, columns }),
             Request::Update => self.update(),
             Request::Measure => self.group().map(drop),
             Request::Connect(wish) => self.connect_network(&wish),
             Request::Disconnect(network) => self.disconnect_network(&network),
-        }
-        .map_or_else(|error| Some(Reply::Failed { error, exit_code: 1 }), |()| Some(Reply::Done))
+        };
+        Some(reply_to(done))
     }
 
     fn add_client(&self, stream: &UnixStream, streams: Streams) -> Option<Reply> {
