@@ -11,6 +11,8 @@ use pattern::Pattern;
 
 /// How deep references can be nested.
 const DEPTH: usize = 100;
+/// How much all values in one text may come to: variables that hold each other twice grow without bound.
+const LONGEST_BYTES: usize = 16 << 20;
 
 /// Where values come from.
 pub trait Variables {
@@ -78,6 +80,12 @@ pub enum ExpandError {
     /// References inside of references, without end.
     #[error("substitutions are nested too deeply")]
     Depth,
+    /// Values that come to more than any text should.
+    #[error("the values in it come to more than {LONGEST_BYTES} bytes")]
+    TooLong,
+    /// A pattern that is tried without end.
+    #[error("the pattern takes too long to match")]
+    Steps,
 }
 
 /// What a text became.
@@ -130,6 +138,7 @@ impl Lexer {
             at: 0,
             variables,
             depth: 0,
+            put_bytes: 0,
             used: BTreeSet::new(),
             missing: BTreeSet::new(),
         };
@@ -144,6 +153,8 @@ struct Reader<'a> {
     at: usize,
     variables: &'a dyn Variables,
     depth: usize,
+    /// How much has been put in the place of references.
+    put_bytes: usize,
     used: BTreeSet<String>,
     missing: BTreeSet<String>,
 }
@@ -304,6 +315,12 @@ impl Reader<'_> {
     }
 
     fn dollar(&mut self) -> Result<String, ExpandError> {
+        let value = self.reference()?;
+        self.put_bytes += value.len();
+        if self.put_bytes > LONGEST_BYTES { Err(ExpandError::TooLong) } else { Ok(value) }
+    }
+
+    fn reference(&mut self) -> Result<String, ExpandError> {
         self.at += 1;
         if self.peek() == Some('{') {
             self.at += 1;
@@ -384,11 +401,11 @@ impl Reader<'_> {
                 };
                 let pattern = Pattern::parse(pattern)?;
                 let value = value.unwrap_or_default();
-                Ok(if kind == '#' {
+                if kind == '#' {
                     pattern.without_prefix(&value, longest)
                 } else {
                     pattern.without_suffix(&value, longest)
-                })
+                }
             }
             other => Err(ExpandError::Modifier(format!("{colon}{other}"))),
         }
@@ -409,7 +426,7 @@ impl Reader<'_> {
         if value.is_none() && self.lexer.keep_unset {
             return Ok(format!("${{{name}/{pattern}/{replacement}}}"));
         }
-        Ok(Pattern::parse(&pattern)?.replace(&value.unwrap_or_default(), &replacement, all))
+        Pattern::parse(&pattern)?.replace(&value.unwrap_or_default(), &replacement, all)
     }
 
     /// At the end of the text, an unclosed brace is what is wrong.

@@ -116,6 +116,35 @@ fn deep_nesting_is_refused() {
     assert_eq!(Lexer::new('\\').expand(&text, &variables()), Err(ExpandError::Depth));
 }
 
+/// One variable.
+struct Only(String);
+
+impl Variables for Only {
+    fn get(&self, name: &str) -> Option<&str> {
+        (name == "A").then_some(&self.0)
+    }
+}
+
+#[test]
+fn values_do_not_grow_without_bound() {
+    let expand =
+        |text: &str, value: String| Lexer::new('\\').expand(text, &Only(value)).map(|it| it.text.len());
+    assert_eq!(expand("$A$A", "x".repeat(4 << 20)), Ok(8 << 20));
+    assert_eq!(expand(&"$A".repeat(5), "x".repeat(4 << 20)), Err(ExpandError::TooLong));
+    assert_eq!(expand("${A//x/$A}", "x".repeat(100_000)), Err(ExpandError::TooLong));
+}
+
+#[test]
+fn patterns_end() {
+    let expand = |text: &str, value: String| Lexer::new('\\').expand(text, &Only(value)).map(|it| it.text);
+    let value = "x".repeat(20_000);
+    assert_eq!(expand("${A//*x*y/z}", value.clone()), Ok(value.clone()));
+    assert_eq!(expand("${A//*x*x/z}", value.clone()), Ok("z".to_owned()));
+    assert_eq!(expand("${A##*x*x*x*x}", value.clone()), Ok(String::new()));
+    assert_eq!(expand("${A//?*x*x*y/z}", value), Err(ExpandError::Steps));
+    assert_eq!(expand("${A//*b/z}", "ab\ncc\nab".to_owned()), Ok("z\ncc\nz".to_owned()));
+}
+
 proptest::proptest! {
     #[test]
     fn any_text_is_read(text in "[a-z$\\{\\}:\\-+?#%/*'\"\\\\< ]{0,40}") {
