@@ -201,6 +201,35 @@ impl Store {
         Ok(Some(file))
     }
 
+    /// Writes a blob's bytes, and verifies them on their way; what was written is worthless unless that succeeds.
+    ///
+    /// # Errors
+    /// [`ReadBlobError::Missing`], and [`ReadBlobError::Damaged`] where the bytes are wrong: the blob is then removed. A
+    /// failing write is the outer error.
+    pub fn copy_blob(&self, digest: &Digest, out: &mut dyn Write) -> io::Result<Result<(), ReadBlobError>> {
+        let (mut file, path) = match self.open_with_path(digest) {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut hasher = Hasher::new();
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            match file.read(&mut buffer).at("reading", &path) {
+                Ok(0) => break,
+                Ok(count) => {
+                    hasher.update(&buffer[..count]);
+                    out.write_all(&buffer[..count])?;
+                }
+                Err(error) => return Ok(Err(error.into())),
+            }
+        }
+        if hasher.finish() == *digest {
+            return Ok(Ok(()));
+        }
+        let removed = self.discard_blob(digest).map_err(ReadBlobError::from);
+        Ok(removed.and(Err(ReadBlobError::Damaged(*digest))))
+    }
+
     fn open_with_path(&self, digest: &Digest) -> Result<(File, PathBuf), ReadBlobError> {
         let open = |path: &Path| Ok((File::open(path).at("opening", path)?, path.to_owned()));
         let opened = self.look_up(&[Pin::Blob(digest)], || self.at_blob(digest, open));

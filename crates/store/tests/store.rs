@@ -71,6 +71,13 @@ fn a_damaged_blob_is_an_error_and_can_be_stored_again() {
     assert!(matches!(store.read_blob(&digest, 100), Err(ReadBlobError::Damaged(_))));
     assert!(matches!(store.read_blob(&digest, 100), Err(ReadBlobError::Missing(_))));
     store.put_blob_bytes(b"hello").unwrap();
+    let mut copied = Vec::new();
+    store.copy_blob(&digest, &mut copied).unwrap().unwrap();
+    assert_eq!(copied, b"hello");
+    std::fs::write(store.blob_path(&digest).unwrap().unwrap(), "jello").unwrap();
+    let damaged = store.copy_blob(&digest, &mut copied).unwrap();
+    assert!(matches!(damaged, Err(ReadBlobError::Damaged(_))) && !store.has_blob(&digest).unwrap());
+    store.put_blob_bytes(b"hello").unwrap();
     std::fs::write(store.blob_path(&digest).unwrap().unwrap(), "").unwrap();
     store.put_blob(&b"hello"[..], Expected::default()).unwrap();
     assert_eq!(store.read_blob(&digest, 100).unwrap(), b"hello");

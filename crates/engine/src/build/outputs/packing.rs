@@ -1,6 +1,6 @@
 //! The result's layers as blobs, packed as asked for.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use lighter_build::Built;
 use lighter_image::{Descriptor, DiffId, Digest, Hasher, ImageId, media_type};
@@ -169,8 +169,7 @@ impl PackedLayer {
         match &self.source {
             Source::Stream(diff_id) => drop(write_layer(store, diff_id, out)?),
             Source::Blob(digest) => {
-                let mut file = store.open_blob(digest)?;
-                io::copy(&mut file, out).map_err(|source| failed("a layer", source))?;
+                store.copy_blob(digest, out).map_err(|source| failed("a layer", source))??;
             }
         }
         Ok(())

@@ -137,8 +137,14 @@ impl Layout {
         if fs::metadata(&path).is_ok_and(|found| found.len() == layer.size) {
             return Ok(());
         }
-        let mut from = store.open_blob(&layer.digest)?;
-        write(&path, |to| io::copy(&mut from, to).map(drop)).map_err(failed(&path))
+        let mut copied = Ok(());
+        let written = write(&path, |to| {
+            copied = store.copy_blob(&layer.digest, to)?;
+            // what is not whole gets no name
+            if copied.is_ok() { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+        });
+        copied?;
+        written.map_err(failed(&path))
     }
 
     /// Writes a record, its name last.
