@@ -502,7 +502,8 @@ fn what_is_started_while_it_is_removed_is_one_of_the_two() {
 fn a_commit_that_is_broken_off_leaves_the_container_running() {
     let sleeper = Sleeper::new(&[]);
     let status = || sleeper.lighter.ok(["inspect", "-f", "{{.State.Status}}", "box"]);
-    let lock = File::options().append(true).open(sleeper.lighter.root().join("update-lock")).expect("the lock");
+    let lock =
+        File::options().append(true).open(sleeper.lighter.root().join("update-lock")).expect("the lock");
     lock.lock().expect("is free");
     let mut commit = sleeper.lighter.command(["commit", "box", "image"]).spawn().expect("starts");
     eventually("commit waits", || waits(&commit));

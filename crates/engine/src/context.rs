@@ -114,9 +114,8 @@ pub(crate) fn open(
             } else if let Some(FileSource::Path(_)) = &request.file {
                 return Err(ContextError::TwoFiles.into());
             } else {
-                let mut text = head;
-                let rest = (&mut streams.stdin).take(DOCKERFILE_LIMIT_BYTES);
-                std::io::Read::read_to_end(&mut { rest }, &mut text).map_err(ContextError::Stdin)?;
+                let whole = Cursor::new(head).chain(&mut streams.stdin);
+                let text = read_limited(whole, DOCKERFILE_LIMIT_BYTES).map_err(ContextError::Stdin)?;
                 Context::of_dockerfile(store, text, "-")?
             }
         }
@@ -208,8 +207,7 @@ fn behind_address(
         let context = unpacked(store, Cursor::new(head).chain(opened), url)?;
         return Ok(Context { source_time: file.modified, ..context });
     }
-    let mut text = head;
-    opened.take(DOCKERFILE_LIMIT_BYTES).read_to_end(&mut text).map_err(read)?;
+    let text = read_limited(Cursor::new(head).chain(opened), DOCKERFILE_LIMIT_BYTES).map_err(read)?;
     Context::of_dockerfile(store, text, url)
 }
 
@@ -268,16 +266,14 @@ impl Context {
     ) -> Result<Vec<u8>, BuildFailure> {
         match &request.file {
             Some(FileSource::Stdin) => {
-                let mut text = Vec::new();
-                let limited = (&mut streams.stdin).take(DOCKERFILE_LIMIT_BYTES);
-                std::io::Read::read_to_end(&mut { limited }, &mut text).map_err(ContextError::Stdin)?;
-                return Ok(text);
+                let text = read_limited(&mut streams.stdin, DOCKERFILE_LIMIT_BYTES);
+                return Ok(text.map_err(ContextError::Stdin)?);
             }
             Some(FileSource::Url(url)) => {
                 let source = HttpSource { url: url.clone(), name: "Dockerfile".to_owned(), checksum: None };
                 let file = fetch::http::get(store, network, &source, &request.cancel, &|_, _| {})?;
                 let fail = |source| BuildFailure::ReadDockerfile { path: file.path.clone(), source };
-                return std::fs::read(&file.path).map_err(fail);
+                return read_dockerfile(&file.path).map_err(fail);
             }
             Some(FileSource::Path(_)) | None => {}
         }
@@ -287,7 +283,7 @@ impl Context {
         let path = self.dockerfile_path(request);
         let fail = |source| BuildFailure::ReadDockerfile { path: path.clone(), source };
         if self.is_folder {
-            return std::fs::read(&path).map_err(fail);
+            return read_dockerfile(&path).map_err(fail);
         }
         let Some(root) = &self.root else { return Err(fail(rustix::io::Errno::NOENT.into())) };
         let inside = ImagePath::new(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
@@ -358,9 +354,22 @@ fn ignore_file(path: &Path) -> Result<Option<Arc<Patterns>>, ContextError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(read(error)),
     };
+    read_ignore(path, &read_limited(file, IGNORE_LIMIT_BYTES).map_err(read)?).map(Some)
+}
+
+fn read_dockerfile(path: &Path) -> std::io::Result<Vec<u8>> {
+    read_limited(std::fs::File::open(path)?, DOCKERFILE_LIMIT_BYTES)
+}
+
+/// Reads a text to its end; one that is longer than this is an error, since a part of it would say something else.
+fn read_limited(reader: impl std::io::Read, limit_bytes: u64) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    file.take(IGNORE_LIMIT_BYTES).read_to_end(&mut text).map_err(read)?;
-    read_ignore(path, &text).map(Some)
+    reader.take(limit_bytes + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > limit_bytes {
+        let reason = format!("it is larger than {limit_bytes} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(text)
 }
 
 /// Fills the buffer, or reads to the end.
@@ -375,4 +384,15 @@ fn read_full(reader: &mut impl std::io::Read, buffer: &mut [u8]) -> std::io::Res
         }
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_read_to_its_end_or_not_at_all() {
+        assert_eq!(read_limited(&b"FROM a"[..], 6).unwrap(), b"FROM a");
+        assert!(read_limited(&b"FROM a"[..], 5).is_err());
+    }
 }

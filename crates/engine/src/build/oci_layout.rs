@@ -40,6 +40,8 @@ pub(super) enum LayoutError {
     Digest { expected: Digest, actual: Digest },
     #[error("the layout has no image `{0}`")]
     NotFound(String),
+    #[error("`{0}` is no digest")]
+    NoDigest(String),
     #[error("the layout has no image for {0}")]
     Platform(Platform),
     #[error("the image has {layers} layers, and its configuration names {diff_ids}")]
@@ -57,7 +59,7 @@ pub(super) fn open(
     layout: &str,
     platform: &Platform,
 ) -> Result<(ImageInput, ImageConfig, Option<Digest>), LayoutError> {
-    let (folder, tag, digest) = split(layout);
+    let (folder, tag, digest) = split(layout)?;
     let top = match digest {
         Some(digest) => digest,
         None => named(&folder, tag.as_deref(), platform)?,
@@ -86,17 +88,19 @@ pub(super) fn open(
 }
 
 /// The parts of `PATH[:TAG][@DIGEST]`.
-fn split(layout: &str) -> (PathBuf, Option<String>, Option<Digest>) {
+fn split(layout: &str) -> Result<(PathBuf, Option<String>, Option<Digest>), LayoutError> {
     let (rest, digest) = match layout.rsplit_once('@') {
-        Some((rest, digest)) => (rest, digest.parse().ok()),
-        None => (layout, None),
+        Some((rest, digest)) if !digest.contains('/') && !Path::new(layout).exists() => {
+            (rest, Some(digest.parse().map_err(|_| LayoutError::NoDigest(digest.to_owned()))?))
+        }
+        _ => (layout, None),
     };
-    match rest.rsplit_once(':') {
+    Ok(match rest.rsplit_once(':') {
         Some((path, tag)) if !tag.contains('/') && !Path::new(rest).exists() => {
             (PathBuf::from(path), Some(tag.to_owned()), digest)
         }
         _ => (PathBuf::from(rest), None, digest),
-    }
+    })
 }
 
 /// The document of a layout under a name; `latest` and the only one need none.
@@ -163,11 +167,13 @@ mod tests {
     fn names_of_layouts() {
         let digest = Digest::of("x");
         let check = |text: &str, path: &str, tag: Option<&str>, named: Option<Digest>| {
-            assert_eq!(split(text), (PathBuf::from(path), tag.map(str::to_owned), named), "{text}");
+            assert_eq!(split(text).unwrap(), (PathBuf::from(path), tag.map(str::to_owned), named), "{text}");
         };
         check("/a/b", "/a/b", None, None);
         check("/a/b:v1", "/a/b", Some("v1"), None);
         check(&format!("/a/b@{digest}"), "/a/b", None, Some(digest));
         check("/a:x/b", "/a:x/b", None, None);
+        check("/a@x/b:v1", "/a@x/b", Some("v1"), None);
+        assert!(matches!(split("/a/b@sha256:zz"), Err(LayoutError::NoDigest(text)) if text == "sha256:zz"));
     }
 }
