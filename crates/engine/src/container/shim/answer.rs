@@ -73,6 +73,7 @@ impl Shim {
                     break;
                 }
             }
+            shim.clients.forget_gone();
             if feeds {
                 shim.feeder_left();
             }

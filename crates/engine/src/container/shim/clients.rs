@@ -5,6 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::super::message::{self, Frame};
 use super::Streams;
 
@@ -35,6 +37,15 @@ impl Clients {
         let breaker = stream.try_clone()?;
         self.lock().push(Arc::new(Client { stream: Mutex::new(stream), breaker, streams }));
         Ok(())
+    }
+
+    /// Forgets those who have hung up: a container that writes nothing would never find them out.
+    pub(super) fn forget_gone(&self) {
+        self.lock().retain(|client| {
+            let mut watched = [PollFd::new(&client.breaker, PollFlags::empty())];
+            let looked = poll(&mut watched, Some(&Timespec::default()));
+            looked.is_err() || !watched[0].revents().contains(PollFlags::HUP)
+        });
     }
 
     /// Hands a frame to those who want it. One that does not listen any more is dropped; one that listens slowly holds
@@ -75,5 +86,27 @@ impl Clients {
             // one that has closed already needs no closing
             drop(client.breaker.shutdown(Shutdown::Write));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_hung_up_is_forgotten() {
+        let clients = Clients::default();
+        let streams = Streams { stdin: false, stdout: true, stderr: true };
+        let mut theirs = Vec::new();
+        for _ in 0..3 {
+            let (ours, other) = UnixStream::pair().expect("a pair");
+            clients.add(ours, streams).expect("adds");
+            theirs.push(other);
+        }
+        // one that has nothing more to say still listens
+        theirs[0].shutdown(Shutdown::Write).expect("shuts down");
+        drop(theirs.pop());
+        clients.forget_gone();
+        assert_eq!(clients.lock().len(), 2);
     }
 }
