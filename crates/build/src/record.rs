@@ -208,6 +208,11 @@ pub(crate) fn input_of(part: &Part) -> StepInput {
     }
 }
 
+/// Whether an input is a part of this kind.
+pub(crate) fn is_of_kind(input: &StepInput, kind: PartKind) -> bool {
+    input.name.split_once(' ').is_some_and(|(found, _)| found == kind_name(kind))
+}
+
 fn part_of(input: StepInput) -> Option<Part> {
     let (kind, name) = input.name.split_once(' ')?;
     let kind = KINDS.iter().find(|(_, known)| *known == kind)?.0;
