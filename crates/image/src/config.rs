@@ -85,10 +85,10 @@ pub struct ContainerConfig {
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
     pub env: Vec<String>,
     /// What is always run; an empty list differs from none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "words")]
     pub entrypoint: Option<Vec<String>>,
     /// What is run, or what the entry point is given.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "words")]
     pub cmd: Option<Vec<String>>,
     /// Folders whose content lives outside of the image.
     #[serde(skip_serializing_if = "BTreeSet::is_empty", with = "set_as_object")]
@@ -112,7 +112,7 @@ pub struct ContainerConfig {
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_as_default")]
     pub on_build: Vec<String>,
     /// What shell forms are run by.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "words")]
     pub shell: Option<Vec<String>>,
     /// Fields that lighter does not know.
     #[serde(flatten)]
@@ -226,9 +226,33 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// A list of words, or a text that is the only one, as Docker reads it.
+fn words<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Words {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(Option::deserialize(deserializer)?.map(|words| match words {
+        Words::One(word) => vec![word],
+        Words::Several(words) => words,
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_word_may_stand_without_a_list() {
+        let config: ContainerConfig =
+            serde_json::from_str(r#"{"Cmd":"a b","Entrypoint":null,"Shell":["s"]}"#)
+                .expect("a configuration");
+        assert_eq!(config.cmd.as_deref(), Some(&["a b".to_owned()][..]));
+        assert_eq!((config.entrypoint, config.shell), (None, Some(vec!["s".to_owned()])));
+        assert!(serde_json::from_str::<ContainerConfig>(r#"{"Cmd":5}"#).is_err());
+    }
 
     #[test]
     fn unknown_fields_survive_and_keys_are_sorted() {
