@@ -71,6 +71,8 @@ pub(super) fn names_of(entry: &Descriptor) -> Vec<Reference> {
     whole
         .or(short)
         .and_then(|name| name.parse::<Reference>().ok())
+        // a digest other than its own is not the archive's to promise
+        .filter(|name| name.digest().is_none_or(|digest| digest == entry.digest))
         .map(Reference::with_default_tag)
         .into_iter()
         .collect()

@@ -34,6 +34,9 @@ pub enum LoadError {
     /// It cannot be read, or scratch cannot be written.
     #[error("reading the archive")]
     Read(#[source] io::Error),
+    /// One of its names is no tag.
+    #[error("invalid tag {0:?}")]
+    Tag(String),
     /// It holds no image.
     #[error(
         "the archive holds neither manifest.json nor index.json: it is no image (for a root filesystem, use import)"
@@ -158,7 +161,9 @@ pub fn load(
         note_image(store, "load", &id, &name);
     }
     for (name, before) in committed.replaced {
-        if let Some(image) = loaded.iter_mut().find(|image| image.names.contains(&name)) {
+        if let Some(image) =
+            loaded.iter_mut().find(|image| image.image != before && image.names.contains(&name))
+        {
             image.replaced.push((name, before));
         }
     }
@@ -378,7 +383,12 @@ impl Members {
         let images: Vec<DockerImage> = serde_json::from_slice(&bytes).map_err(json)?;
         let parse = |name: String| {
             let parsed: Result<Reference, _> = name.parse();
-            parsed.map(Reference::with_default_tag).map_err(|error| json(serde::de::Error::custom(error)))
+            match parsed {
+                // a digest is a promise of a registry's, which an archive cannot make
+                Ok(name) if name.digest().is_some() => Err(LoadError::Tag(name.to_string())),
+                Ok(name) => Ok(name.with_default_tag()),
+                Err(error) => Err(json(serde::de::Error::custom(error))),
+            }
         };
         let wanted = images.into_iter().map(|image| {
             let names = image.repo_tags.unwrap_or_default();
