@@ -214,6 +214,29 @@ fn files_can_be_in_a_folder_of_their_platform() {
 }
 
 #[test]
+fn a_later_build_may_put_files_where_folders_were() {
+    let lighter = Lighter::with_busybox();
+    let out = lighter.path("out");
+    let into = out.to_str().expect("text").to_owned();
+    let make = |script: &str| {
+        let dockerfile = format!(
+            "FROM busybox AS made\nRUN mkdir /o && cd /o && {script}\nFROM scratch\nCOPY --from=made /o /\n"
+        );
+        build(&lighter, &dockerfile, &["-o", &into]);
+    };
+    make("mkdir d && echo 1 > d/x && echo 2 > f && ln -s f l && echo 3 > k && mkdir e");
+    fs::write(out.join("mine"), "kept").expect("written");
+    make("echo 4 > d && mkdir f l && echo 5 > f/y && ln -s k e");
+    assert_eq!(fs::read_to_string(out.join("d")).expect("a file"), "4\n");
+    assert_eq!(fs::read_to_string(out.join("f/y")).expect("a file"), "5\n");
+    assert!(out.join("l").symlink_metadata().expect("is there").is_dir());
+    assert!(out.join("e").is_symlink());
+    // what the build says nothing of stays
+    assert_eq!(fs::read_to_string(out.join("mine")).expect("a file"), "kept");
+    assert_eq!(fs::read_to_string(out.join("k")).expect("a file"), "3\n");
+}
+
+#[test]
 fn a_failed_build_leaves_no_id_of_an_earlier_one() {
     let lighter = Lighter::with_busybox();
     let file = lighter.write("iid", "sha256:old");

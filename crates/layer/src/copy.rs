@@ -60,6 +60,8 @@ pub struct CopyOptions<'a> {
     pub follow: bool,
     /// Whether a directory stands for its content, as in COPY, not for itself.
     pub contents: bool,
+    /// Whether a directory gives way to something else, and something else to a directory.
+    pub replaces: bool,
     /// Whether names that share a file in the source share one in the destination.
     pub links: bool,
     /// Whether the tar stream of the layer is hashed by the way, where nothing else is in it: [`LayerWriter::finish_packed`] says
@@ -81,6 +83,7 @@ impl Default for CopyOptions<'_> {
             filter: None,
             follow: true,
             contents: true,
+            replaces: false,
             links: true,
             packs: false,
             threads: 2,

@@ -71,7 +71,8 @@ pub fn export_path(
     Ok(members)
 }
 
-/// Writes all that a view shows as plain files into a directory, merged into what is there.
+/// Writes all that a view shows as plain files into a directory, merged into what is there; what is of another kind there
+/// gives way.
 ///
 /// `owner` is who everything is to belong to: the caller, where a build puts out files.
 ///
@@ -85,7 +86,8 @@ pub fn export_dir(
 ) -> Result<Copied, WriteError> {
     let writer = LayerWriter::plain(into)?;
     let destination = Destination { path: ImagePath::root(), is_folder: true };
-    let options = CopyOptions { owner, folder_owner: owner, mtime: exported.mtime, ..CopyOptions::default() };
+    let (folder_owner, mtime) = (owner, exported.mtime);
+    let options = CopyOptions { owner, folder_owner, mtime, replaces: true, ..CopyOptions::default() };
     let copied = copy(view, &ImagePath::root(), &writer, &destination, &options)?;
     writer.finish()?;
     Ok(copied)

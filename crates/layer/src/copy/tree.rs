@@ -178,6 +178,7 @@ impl<'a> Job<'a> {
             self.settle(levels)?;
             self.flush(levels)?;
             if let Some(parent) = levels.last().and_then(|level| level.to.as_ref()) {
+                self.make_way(&parent.slot, &name)?;
                 let (slot, fresh) = self.to.enter(&parent.slot, &name, &metadata)?;
                 if !fresh {
                     self.to.restyle(&slot, &metadata)?;
@@ -200,6 +201,7 @@ impl<'a> Job<'a> {
         for at in made + 1..levels.len() {
             let [.., parent, level] = &mut levels[..=at] else { break };
             if let Some(parent) = &parent.to {
+                self.make_way(&parent.slot, &level.name)?;
                 let (slot, fresh) = self.to.enter(&parent.slot, &level.name, &level.metadata)?;
                 if !fresh {
                     self.to.restyle(&slot, &level.metadata)?;
@@ -208,6 +210,14 @@ impl<'a> Job<'a> {
                 self.put_folder(&slot)?;
                 level.to = Some(Target { slot, fresh });
             }
+        }
+        Ok(())
+    }
+
+    /// Takes away what is no directory where one is to be, if that is wanted.
+    fn make_way(&self, parent: &Slot, name: &[u8]) -> Result<(), WriteError> {
+        if self.options.replaces && parent.state(name)?.is_some_and(|entry| !entry.is_folder()) {
+            parent.drop_upper(name)?;
         }
         Ok(())
     }
@@ -250,7 +260,9 @@ impl<'a> Job<'a> {
         let Some(Level { from, to: Some(Target { slot, fresh }), batch, .. }) = levels.last_mut() else {
             return Ok(());
         };
-        if !*fresh {
+        if !*fresh && self.options.replaces {
+            slot.drop_upper(&name)?;
+        } else if !*fresh {
             slot.vacate(&name)?;
         }
         if is_odd {
