@@ -51,6 +51,62 @@ fn changes_of_a_commit_do_not_undo_each_other() {
 }
 
 #[test]
+fn a_copy_takes_no_folder_away_and_makes_none_of_a_file() {
+    let lighter = Lighter::with_busybox();
+    let script = "mkdir -p /t/d; echo in > /t/d/x; echo file > /t/f; ln -s d /t/l";
+    lighter.ok(["run", "--name", "box", "busybox", "sh", "-c", script]);
+    for (name, file, refused) in [
+        ("one", "one/f/x", "cannot overwrite non-directory"),
+        ("two", "two/d", "cannot overwrite directory"),
+        ("three", "three/l/x", "cannot overwrite non-directory"),
+    ] {
+        lighter.write(file, "new");
+        let said = lighter.refused(["cp", &format!("{name}/."), "box:/t"]);
+        assert!(said.contains(refused), "{said}");
+        let archive =
+            Command::new("tar").args(["-C", &lighter.path(name).to_string_lossy(), "-c", "."]).output();
+        let said = lighter.run_with_input(["cp", "-", "box:/t"], &archive.expect("tar runs").stdout);
+        assert!(said.code != 0 && said.err.contains(refused), "{}", said.all());
+    }
+    lighter.write("out/t/d", "mine");
+    assert!(lighter.refused(["cp", "box:/t", "out"]).contains("cannot overwrite non-directory"));
+    assert_eq!(std::fs::read_to_string(lighter.path("out/t/d")).expect("a file"), "mine");
+    let archive = lighter.command(["cp", "box:/t", "-"]).output().expect("lighter runs").stdout;
+    let listed = lighter.write("listed.tar", archive);
+    let listed = Command::new("tar").arg("-tf").arg(listed).output().expect("tar runs").stdout;
+    assert_eq!(String::from_utf8_lossy(&listed), "t/\nt/d/\nt/d/x\nt/f\nt/l\n");
+    lighter.ok(["rm", "box"]);
+}
+
+#[test]
+fn an_archive_gives_no_image_the_digest_of_another() {
+    let lighter = Lighter::with_busybox();
+    lighter.ok(["save", "-o", "saved.tar", "busybox"]);
+    let archive = lighter.path("saved.tar");
+    let folder = lighter.path("unpacked");
+    std::fs::create_dir(&folder).expect("made");
+    let tar = |mode: &str, last: &str| {
+        let mut command = Command::new("tar");
+        command
+            .arg("-C")
+            .arg(&folder)
+            .arg(mode)
+            .arg(&archive)
+            .args([last].iter().filter(|text| !text.is_empty()));
+        assert!(command.status().expect("tar runs").success());
+    };
+    tar("-xf", "");
+    std::fs::remove_file(folder.join("index.json")).expect("was there");
+    let manifest = std::fs::read_to_string(folder.join("manifest.json")).expect("is there");
+    let forged = manifest.replace("busybox:latest", &format!("busybox@sha256:{}", "0".repeat(64)));
+    assert_ne!(forged, manifest);
+    std::fs::write(folder.join("manifest.json"), forged).expect("written");
+    tar("-cf", ".");
+    assert!(lighter.refused(["load", "-i", "saved.tar"]).contains("invalid tag"));
+    assert!(!lighter.ok(["images", "--digests"]).contains("sha256:0000"));
+}
+
+#[test]
 fn a_commit_has_what_the_container_has() {
     let lighter = Lighter::with_busybox();
     let dockerfile = "FROM busybox\nENTRYPOINT [\"echo\"]\nONBUILD RUN x\nSHELL [\"/bin/sh\", \"-xc\"]\nCMD c\n\

@@ -51,6 +51,18 @@ pub enum ApplyError {
         /// What it names.
         target: String,
     },
+    /// A folder is not to give way to something else, nor something else to a folder.
+    #[error("cannot overwrite {there} {path:?} with {new} {base:?}")]
+    OtherKind {
+        /// What is there.
+        there: &'static str,
+        /// The name as it is in the archive.
+        path: String,
+        /// What would come.
+        new: &'static str,
+        /// Where the archive is unpacked.
+        base: String,
+    },
     /// What becomes of it depends on the layers below, which are not known.
     #[error("archive member `{path}` depends on the layers below")]
     NeedsBelow {
@@ -147,6 +159,8 @@ pub struct ExtractOptions {
     pub owner: Option<(u32, u32)>,
     /// Whether `.wh.` files remove, and the root's own entry counts: so in layers, not in archives.
     pub whiteouts: bool,
+    /// Whether folders stay folders, and what is none does not become one: so where users copy files.
+    pub keep_kinds: bool,
 }
 
 /// What was unpacked from an archive.
@@ -228,6 +242,9 @@ impl<'a> Unpacker<'a> {
             return self.mark(&slot, &name[MARK.len()..], &member.path);
         }
         let place = Place { slot, name: name.to_vec() };
+        if self.options.keep_kinds {
+            self.check_kind(&place, &member)?;
+        }
         match member.kind {
             MemberKind::Entry(Kind::Folder) => self.folder(&place, &member.metadata),
             MemberKind::HardLink => self.hard_link(&place, &member),
@@ -252,6 +269,20 @@ impl<'a> Unpacker<'a> {
                 }
                 Ok(())
             }
+        }
+    }
+
+    fn check_kind(&self, place: &Place, member: &Member) -> Result<(), ApplyError> {
+        let name = |is_folder| if is_folder { "directory" } else { "non-directory" };
+        let comes_folder = member.kind == MemberKind::Entry(Kind::Folder);
+        match place.slot.state(&place.name)? {
+            Some(there) if there.is_folder() != comes_folder => Err(ApplyError::OtherKind {
+                there: name(there.is_folder()),
+                path: text(&member.path).trim_end_matches('/').to_owned(),
+                new: name(comes_folder),
+                base: self.base.to_string(),
+            }),
+            _ => Ok(()),
         }
     }
 

@@ -207,7 +207,7 @@ pub fn copy_from_archive(
         Some(entry) if entry.is_folder() => {}
         _ => return Err(CopyError::ArchiveToFile(format!("{text}:{path}"))),
     }
-    let options = ExtractOptions { owner: owner(store, &container, flags)?, ..ExtractOptions::default() };
+    let options = extraction(owner(store, &container, flags)?);
     let writer = site.writer(store, &container, &target.real)?;
     let archive =
         Decoder::new(archive).map_err(|source| CopyError::Host { path: "the archive".into(), source })?;
@@ -398,6 +398,11 @@ fn plan_inside(
     }
 }
 
+/// How files come to a place where others are: none of them takes away a folder, or becomes one.
+fn extraction(owner: Option<(u32, u32)>) -> ExtractOptions {
+    ExtractOptions { owner, keep_kinds: true, ..ExtractOptions::default() }
+}
+
 /// Carries the source over as a stream, written by one thread and unpacked by another.
 fn transfer(
     source: &Source,
@@ -413,7 +418,7 @@ fn transfer(
             let mut writing = File::from(std::os::fd::OwnedFd::from(writing));
             export_path(&source.view, &source.path, name, &mut writing)
         });
-        let options = ExtractOptions { owner, ..ExtractOptions::default() };
+        let options = extraction(owner);
         let unpacked =
             extract_archive(io::BufReader::with_capacity(256 << 10, reading), &writer, folder, &options);
         let packed = packing.join();

@@ -178,7 +178,7 @@ fn archives_are_unpacked_below_a_directory() {
         (".wh.old", b'f', ""),
         ("h", b'h', "./abs"),
     ];
-    let options = ExtractOptions { owner: Some((5, 6)), whiteouts: false };
+    let options = ExtractOptions { owner: Some((5, 6)), ..ExtractOptions::default() };
     extract_archive(&*tar(lines), &writer, &ImagePath::new("/in/new"), &options).unwrap();
     extract_archive(&*tar(lines), &writer, &ImagePath::new("/in"), &options).unwrap();
     writer.finish().unwrap();
@@ -360,5 +360,25 @@ fn who_may_not_change_owners_makes_the_same_layer() {
         let options = PackOptions { policy, clamp_mtime: None };
         let packed = pack(dir.path(), &mut std::io::sink(), &options).unwrap();
         assert_eq!(packed.diff_id, applied.diff_id, "{policy:?}");
+    }
+}
+
+#[test]
+fn folders_stay_folders_where_that_is_asked() {
+    let lower = layer(&["d/", "d/x=1", "f=2", "l>d"]);
+    let options = ExtractOptions { keep_kinds: true, ..ExtractOptions::default() };
+    let check = |line: Line<'_>, expected: Option<&str>| {
+        let upper = tempfile::tempdir().unwrap();
+        let below = View::open(&[lower.path()]).unwrap();
+        let writer = LayerWriter::open(upper.path(), below, NOW).unwrap();
+        let told = extract_archive(&*tar(&[line]), &writer, &ImagePath::root(), &options);
+        assert_eq!(told.err().map(|error| error.to_string()).as_deref(), expected, "{}", line.0);
+    };
+    check(("d", b'f', "3"), Some("cannot overwrite directory \"d\" with non-directory \"/\""));
+    check(("d", b'h', "f"), Some("cannot overwrite directory \"d\" with non-directory \"/\""));
+    check(("f/", b'd', ""), Some("cannot overwrite non-directory \"f\" with directory \"/\""));
+    check(("l/", b'd', ""), Some("cannot overwrite non-directory \"l\" with directory \"/\""));
+    for same in [("d/", b'd', ""), ("f", b'f', "3"), ("l", b'f', "3"), ("d/x", b'f', "3"), ("./", b'd', "")] {
+        check(same, None);
     }
 }
