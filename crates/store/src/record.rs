@@ -3,14 +3,18 @@
 //! The first line names the kind, the version of the kind, and the digest of everything after that line. A
 //! torn, zeroed or altered record is therefore always noticed, and never taken for another value.
 
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use lighter_image::Digest;
+use lighter_image::{Digest, Hasher};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::disk;
-use crate::error::RecordError;
+use crate::error::{At as _, FileError, RecordError};
+use crate::failpoint::point;
 
 /// The version of every kind of record that this program writes and reads.
 const VERSION: &str = "1";
@@ -22,6 +26,82 @@ pub(crate) fn encode<T: Serialize>(kind: &'static str, value: &T) -> Result<Vec<
     let mut bytes = format!("lighter-{kind} {VERSION} {}\n", Digest::of(&body).hex()).into_bytes();
     bytes.append(&mut body);
     Ok(bytes)
+}
+
+/// Writes a record into a new file, piece by piece: some are large.
+pub(crate) fn write<T: Serialize>(
+    kind: &'static str,
+    value: &T,
+    file: &File,
+    path: &Path,
+) -> Result<(), RecordError> {
+    let head = format!("lighter-{kind} {VERSION} ").into_bytes();
+    let start = head.len() + 64 + 1;
+    let mut pieces =
+        Pieces { file, hasher: Hasher::new(), piece: head, start, is_written: false, failure: None };
+    pieces.piece.resize(start, b'\n');
+    let encoded = serde_json::to_writer(&mut pieces, value);
+    if let Some(error) = pieces.failure.take() {
+        return Err(FileError { action: "writing", path: path.to_owned(), source: error }.into());
+    }
+    encoded.map_err(|source| RecordError::Encode { kind, source })?;
+    Ok(pieces.finish(kind).at("writing", path)?)
+}
+
+/// So much of a record is in memory at once.
+const PIECE_BYTES: usize = 1 << 16;
+
+/// What is written of a record, and what is not yet. The digest in its head is known last.
+struct Pieces<'a> {
+    file: &'a File,
+    hasher: Hasher,
+    piece: Vec<u8>,
+    /// Where the body begins in this piece.
+    start: usize,
+    is_written: bool,
+    failure: Option<io::Error>,
+}
+
+impl Pieces<'_> {
+    fn put(&mut self) -> io::Result<()> {
+        point();
+        self.hasher.update(&self.piece[self.start..]);
+        self.file.write_all(&self.piece)?;
+        (self.start, self.is_written) = (0, true);
+        self.piece.clear();
+        Ok(())
+    }
+
+    fn finish(mut self, kind: &'static str) -> io::Result<()> {
+        self.piece.push(b'\n');
+        self.hasher.update(&self.piece[self.start..]);
+        let head = format!("lighter-{kind} {VERSION} {}\n", self.hasher.finish().hex());
+        point();
+        if self.is_written {
+            self.file.write_all(&self.piece)?;
+            return self.file.write_all_at(head.as_bytes(), 0);
+        }
+        self.piece[..self.start].copy_from_slice(head.as_bytes());
+        self.file.write_all(&self.piece)
+    }
+}
+
+impl io::Write for Pieces<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE_BYTES
+            && let Err(error) = self.put()
+        {
+            let kind = error.kind();
+            self.failure = Some(error);
+            return Err(kind.into());
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The value in a record's bytes.
@@ -89,6 +169,17 @@ mod tests {
             assert!(decode::<Vec<String>>("test", path, &bytes[..at]).is_err(), "cut at {at}");
         }
         assert!(decode::<Vec<String>>("other", path, &bytes).is_err());
+    }
+
+    #[test]
+    fn a_record_in_pieces_is_the_same() {
+        for length in [0, 10, PIECE_BYTES - 80, PIECE_BYTES, 3 * PIECE_BYTES] {
+            let value = vec!["a"; length / 4];
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("record");
+            write("test", &value, &File::create(&path).unwrap(), &path).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), encode("test", &value).unwrap(), "{length}");
+        }
     }
 
     #[test]

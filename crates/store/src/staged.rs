@@ -51,10 +51,11 @@ impl Store {
         path: &Path,
         value: &T,
     ) -> Result<Staged, RecordError> {
-        let bytes = record::encode(kind, value)?;
         let unnamed = self.lease()?.fresh_path()?;
-        let file = disk::write_file(&unnamed, &bytes)?;
-        Ok(Staged { file, unnamed, path: path.to_owned(), published: false })
+        let file = disk::create_file(&unnamed)?;
+        let staged = Staged { file, unnamed, path: path.to_owned(), published: false };
+        record::write(kind, value, &staged.file, &staged.unnamed)?;
+        Ok(staged)
     }
 
     /// Writes a record, replacing the one that is there. It becomes durable when the kernel sees fit: for
