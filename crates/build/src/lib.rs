@@ -4,6 +4,7 @@
 //! must come from elsewhere comes through [`Fetch`]; what is to be told goes to one [`event::Sink`]. It never reads a
 //! clock that matters, the environment, or the network.
 
+mod ahead;
 mod build;
 mod cancel;
 mod cutoff;

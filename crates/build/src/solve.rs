@@ -1,14 +1,15 @@
 //! One step: is it known, is it known under another key, or is it to be run.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use lighter_dockerfile::plan::{Op, Source, Step, StepId};
 use lighter_image::Digest;
 use lighter_layer::Packed;
-use lighter_store::NewLayer;
+use lighter_store::{NewLayer, Scratch};
 
+use crate::ahead::{self, Ahead, Chance};
 use crate::cutoff;
 use crate::event::{EventKind, Vertex, Work};
 use crate::kept;
@@ -42,6 +43,8 @@ pub(crate) struct Solver<'a> {
     /// The place of each step in the stream of events.
     pub(crate) vertices: Vec<Vertex>,
     keyed: Mutex<HashMap<StepId, Arc<Keyed>>>,
+    /// What can be copied before its key is known.
+    chances: Mutex<HashMap<StepId, Arc<Chance>>>,
     /// The roots of steps that failed.
     kept: Mutex<HashMap<StepId, KeptRoot>>,
     /// The keys that this build has made: good even where the cache must not be used.
@@ -62,6 +65,7 @@ impl<'a> Solver<'a> {
             site,
             vertices,
             keyed: Mutex::default(),
+            chances: Mutex::default(),
             kept: Mutex::default(),
             made: Mutex::default(),
             touched: Mutex::default(),
@@ -118,6 +122,11 @@ impl<'a> Solver<'a> {
             return Ok(None);
         }
         let below = Inputs::of(step, inputs);
+        let chance = ahead::chance(self.site, step, &below, self.must_run(step));
+        if let Some(chance) = chance.map_err(|error| self.fail(step, error, Tail::default()))? {
+            self.chances().insert(step.id, Arc::new(chance));
+            return Ok(None);
+        }
         let keyed =
             self.keyed(step, &below, None).map_err(|error| self.fail(step, error, Tail::default()))?;
         if self.must_run(step) && !self.is_made(&keyed.key) {
@@ -177,7 +186,11 @@ impl<'a> Solver<'a> {
         work: &Work<'_>,
         tail: &mut Tail,
     ) -> Result<Outcome, StepError> {
+        let ahead = self.copy_ahead(step, below, work)?;
+        let read_before = self.site.listings.files_read();
         let keyed = self.keyed(step, below, Some(work))?;
+        // all that the key is made of is what was copied, then
+        let is_sure = ahead.is_some() && self.site.listings.files_read() == read_before;
         let key = keyed.key;
         let store = self.site.store;
         // whoever comes second finds what the first has made
@@ -185,6 +198,7 @@ impl<'a> Solver<'a> {
             store.single_flight(&key, &|| self.site.cancel.is_cancelled()).map_err(StepError::store)?;
         if !self.must_run(step) || self.is_made(&key) {
             if let Some(made) = record::find(store, &key).map_err(StepError::store)? {
+                ahead.map_or(Ok(()), |ahead| ahead.give_way(self.site, &key))?;
                 return Ok(outcome(below, &key, made, true));
             }
             if let Some(made) = cutoff::find(self.site, step, &keyed, below, work)? {
@@ -200,10 +214,13 @@ impl<'a> Solver<'a> {
             work.tell(EventKind::Explained(why::explain(self.site, step, &keyed)?));
         }
         let previous = why::previous(self.site, step)?;
-        let (mut made, packed) = self.run(step, &keyed, below, work, tail)?;
+        let (mut made, packed) = match ahead {
+            Some(ahead) => self.commit(&keyed, ahead.scratch, ahead.packed)?,
+            None => self.run(step, &keyed, below, work, tail)?,
+        };
         // first of all: to read a large layer takes as long as all that follows here
         (self.on_new_layer)(step, &made.layer, packed);
-        if self.is_current(step, &keyed, work) {
+        if is_sure || self.is_current(step, &keyed, work) {
             self.remember(step, &keyed, below, &made)?;
         } else {
             made.layer.source = None;
@@ -274,18 +291,20 @@ impl<'a> Solver<'a> {
         work: &Work<'_>,
         tail: &mut Tail,
     ) -> Result<(Made, Option<Packed>), StepError> {
-        let (site, created_at) = (self.site, self.site.now());
+        let site = self.site;
         if !self.must_run(step)
             && let Some(id) = over::copy_over_earlier(site, step, keyed, below, work)?
         {
             let layer = Layer { source: keyed.source, ..Layer::made(id) };
-            return Ok((Made { layer, created_at }, None));
+            return Ok((Made { layer, created_at: site.now() }, None));
         }
         let scratch = site.store.new_layer().map_err(StepError::store)?;
         let under = below.below();
         let result = match &step.op {
             Op::Run(run) => op::run::run(site, run, &under, &scratch, work, tail).map(|()| None),
-            Op::Copy(copy) => op::copy::copy_files(site, copy, &under, &keyed.fetched, &scratch, work),
+            Op::Copy(copy) => {
+                op::copy::copy_files(site, copy, &under, &keyed.fetched, (&scratch, None), work)
+            }
             Op::Workdir(workdir) => {
                 op::copy::make_workdir(site, workdir, &under, &scratch, work).map(|()| None)
             }
@@ -304,6 +323,17 @@ impl<'a> Solver<'a> {
                 return Err(error);
             }
         };
+        self.commit(keyed, scratch, packed)
+    }
+
+    /// Gives the layer of a step a name.
+    fn commit(
+        &self,
+        keyed: &Keyed,
+        scratch: Scratch,
+        packed: Option<Packed>,
+    ) -> Result<(Made, Option<Packed>), StepError> {
+        let (site, created_at) = (self.site, self.site.now());
         if site.cancel.is_cancelled() {
             return Err(StepError::Cancelled);
         }
@@ -328,6 +358,8 @@ impl<'a> Solver<'a> {
             made,
         };
         new.put(self.site.store).map_err(StepError::store)?;
+        let chance = self.chances().get(&step.id).cloned();
+        ahead::mark(self.site, step, keyed, chance.as_deref())?;
         self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(keyed.key);
         Ok(())
     }
@@ -341,6 +373,24 @@ impl<'a> Solver<'a> {
         let rules = &self.site.inputs.cache;
         let named = |name: &String| name.eq_ignore_ascii_case(&step.stage);
         rules.no_cache || rules.no_cache_filter.iter().any(named)
+    }
+
+    /// Copies before the key is known, where that is worth while.
+    fn copy_ahead(&self, step: &Step, below: &Inputs, work: &Work<'_>) -> Result<Option<Ahead>, StepError> {
+        let known = self.chances().get(&step.id).cloned();
+        let chance = match known {
+            Some(chance) => chance,
+            None => match ahead::chance(self.site, step, below, self.must_run(step))? {
+                Some(chance) => Arc::new(chance),
+                None => return Ok(None),
+            },
+        };
+        self.chances().insert(step.id, Arc::clone(&chance));
+        chance.take(self.site, step, below, work)
+    }
+
+    fn chances(&self) -> MutexGuard<'_, HashMap<StepId, Arc<Chance>>> {
+        self.chances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The key of a step whose inputs are known. Taken once.

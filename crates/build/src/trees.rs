@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lighter_dockerfile::ignore::Patterns;
 use lighter_dockerfile::plan::{Chmod, Copy, Files, MountKind, Op, PathSource, Run, Source, Step, StepId};
 use lighter_image::{Digest, Hasher, ImagePath};
-use lighter_layer::{DigestOptions, Fact, Kind, Listing, ScanOptions, Verdict, View, scan, tree_digest};
+use lighter_layer::{
+    DigestOptions, Extent, Fact, Kind, Listing, ScanOptions, Sketch, Verdict, View, scan, tree_digest,
+};
 
+use crate::op::copy::is_of_folder;
 use crate::op::select::{Selected, Sieve, ignore_filter, is_below, missing, plain_prefix, select};
 use crate::record::FileList;
 use crate::site::Site;
@@ -212,6 +215,42 @@ pub(crate) fn of_copy(
     of_selection(&view, &tree, Some(context), copy).map(Some)
 }
 
+/// A sketch of the one directory that a COPY takes from a folder of the caller's, and the listing that it is made from. None
+/// where it takes something else, and where the sketch is not worth while.
+pub(crate) fn sketch_of_copy(
+    site: &Site<'_>,
+    copy: &Copy,
+    is_worth_while: impl Fn(Extent) -> bool,
+) -> Result<Option<(Arc<Listing>, Sketch)>, StepError> {
+    if !is_of_folder(copy) || site.context(&copy.from)?.keeps_owners {
+        return Ok(None);
+    }
+    let context = site.context(&copy.from)?;
+    let view = View::open_directory(&context.root)?;
+    let mut found = None;
+    for_each_selected(&view, Some(context), copy, |sieve, selected| {
+        if selected.is_folder {
+            let filter = sieve.filter(&selected.real);
+            let options = DigestOptions { filter: Some(&filter), ..facets(copy, true) };
+            let listing = site.listings.holding(site, &copy.from, &selected.real)?;
+            let sketch = listing.sketch(&selected.real, &options, &is_worth_while)?;
+            found = sketch.map(|sketch| (listing, sketch));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// What of an entry counts for a COPY.
+fn facets<'a>(copy: &Copy, is_local: bool) -> DigestOptions<'a> {
+    DigestOptions {
+        mode: !matches!(copy.chmod, Some(Chmod::Bits(_))),
+        owner: !is_local && copy.chown.is_none(),
+        xattrs: !is_local,
+        ..DigestOptions::default()
+    }
+}
+
 /// The digest of what a COPY selects in the layers of another stage.
 pub(crate) fn of_stage(view: &View, copy: &Copy) -> Result<Digest, StepError> {
     of_selection(view, &Tree::View, None, copy)
@@ -228,13 +267,7 @@ fn of_selection(
     context: Option<&ContextFiles>,
     copy: &Copy,
 ) -> Result<Digest, StepError> {
-    let is_local = context.is_some_and(|context| !context.keeps_owners);
-    let facets = DigestOptions {
-        mode: !matches!(copy.chmod, Some(Chmod::Bits(_))),
-        owner: !is_local && copy.chown.is_none(),
-        xattrs: !is_local,
-        ..DigestOptions::default()
-    };
+    let facets = facets(copy, context.is_some_and(|context| !context.keeps_owners));
     let mut hasher = Hasher::new();
     for_each_selected(view, context, copy, |sieve, selected| {
         let name = selected.named.file_name().unwrap_or_default();
@@ -307,12 +340,13 @@ pub(crate) fn files_of_copy(site: &Site<'_>, copy: &Copy) -> Result<Option<FileL
     if !is_from_context(copy) || site.context(&copy.from)?.keeps_owners {
         return Ok(None);
     }
-    let mut files = FileList::default();
     let context = site.context(&copy.from)?;
     let view = View::open_directory(&context.root)?;
     let with_mode = !matches!(copy.chmod, Some(Chmod::Bits(_)));
+    let mut files = FileList::default();
     for_each_selected(&view, Some(context), copy, |sieve, selected| {
         let listing = site.listings.holding(site, &copy.from, &selected.real)?;
+        files.make_room(listing.len());
         let base = selected.real.relative();
         let filter = sieve.filter(&selected.real);
         listing.for_each_fact(|fact| {

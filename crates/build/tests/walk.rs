@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -28,6 +29,9 @@ const TESTS: &[(&str, Test)] = &[
     ("a rebuilt step with the same bytes stops the rest", early_cutoff),
     ("times do not matter, modes and contents do", precise_copy),
     ("what is edited while it is copied is not kept under the key of before", touched),
+    ("many new files are copied before their key is known, and found again by it", ahead),
+    ("of two stages that copy the same at once, one does", ahead_twice),
+    ("what is edited while it is copied ahead is copied as it is", ahead_and_touched),
     ("a failing command is told with its code and its last words", failing),
     ("nothing of a cancelled build stays", cancelled),
     ("stages without a path between them run side by side", side_by_side),
@@ -51,16 +55,21 @@ fn main() {
 
 /// A store with a base image, and a context.
 struct Bench {
+    bases: PathBuf,
     folder: tempfile::TempDir,
     store: Store,
     base: DiffId,
 }
 
-struct Nothing;
+#[derive(Default)]
+struct Nothing {
+    /// Whether steps may be elsewhere, as far as is known.
+    is_shared: bool,
+}
 
 impl SharedCache for Nothing {
     fn is_empty(&self) -> bool {
-        true
+        !self.is_shared
     }
     fn find(&self, _: &Digest, _: &Work<'_>) -> Result<Option<SharedStep>, FetchError> {
         Ok(None)
@@ -130,7 +139,7 @@ impl Bench {
         };
         store.commit_layer(scratch, new).expect("commits");
         std::fs::create_dir(folder.path().join("context")).expect("a context");
-        Self { folder, store, base: applied.diff_id }
+        Self { bases: bases.to_owned(), folder, store, base: applied.diff_id }
     }
 
     fn write(&self, name: &str, content: &str) {
@@ -208,10 +217,14 @@ impl Bench {
     }
 
     fn build_with(&self, inputs: &Inputs) -> Run {
+        self.build_from(inputs, &Nothing::default())
+    }
+
+    fn build_from(&self, inputs: &Inputs, fetch: &dyn Fetch) -> Run {
         let events = Mutex::new(Vec::new());
         let sink = |event: Event| events.lock().expect("a lock").push(event);
         let reporter = Reporter::new(&sink);
-        let result = build(&self.store, inputs, &Nothing, &reporter);
+        let result = build(&self.store, inputs, fetch, &reporter);
         Run { result, events: events.into_inner().expect("a lock") }
     }
 
@@ -297,13 +310,79 @@ fn touched(bench: &Bench) {
         }
     };
     let reporter = Reporter::new(&sink);
-    let edited = build(&bench.store, &inputs(dockerfile), &Nothing, &reporter).expect("builds");
+    let edited = build(&bench.store, &inputs(dockerfile), &Nothing::default(), &reporter).expect("builds");
     assert_eq!(bench.read(&edited, "/f"), "two");
     bench.write("f", "one");
     let run = bench.build_with(&inputs(dockerfile));
     assert_eq!(bench.read(run.built(), "/f"), "one");
     assert_eq!(run.done(), 1, "{:#?}", run.events);
     assert_eq!(bench.build_with(&inputs(dockerfile)).done(), 0);
+}
+
+/// Writes so many files that they are copied before their key is known.
+fn write_many(bench: &Bench, word: &str) {
+    for number in 0..100 {
+        bench.write(&format!("d/{}/f{number}", number % 3), &format!("{word} {number:0>80}"));
+    }
+}
+
+/// The key of the COPY after the base. Those of later steps have layers in them.
+fn key(run: &Run) -> Option<Digest> {
+    run.built().steps[1].key
+}
+
+fn ahead(bench: &Bench) {
+    let bases = &bench.bases;
+    let dockerfile = "FROM busybox\nCOPY --exclude=**/f7 d /d\nRUN md5sum /d/*/* > /sums\n";
+    write_many(bench, "one");
+    let first = bench.build(dockerfile);
+    assert_eq!(first.done(), 2);
+    assert!(!bench.read(first.built(), "/sums").contains("f7\n"));
+    let again = bench.build(dockerfile);
+    assert_eq!((again.done(), again.built().image), (0, first.built().image));
+    // the other way leads to the same keys and the same layer
+    let other = Bench::new(bases);
+    let run = other.build_from(&bench.inputs(dockerfile, &[]), &Nothing { is_shared: true });
+    assert_eq!((run.done(), key(&run)), (2, key(&first)));
+    assert_eq!(run.built().layers[1].diff_id, first.built().layers[1].diff_id);
+    let mut inputs = bench.inputs(dockerfile, &[]);
+    inputs.cache.no_cache = true;
+    let fresh = bench.build_with(&inputs);
+    assert_eq!((fresh.done(), key(&fresh)), (2, key(&first)));
+    write_many(bench, "two");
+    let changed = bench.build(dockerfile);
+    assert_eq!(changed.done(), 2);
+    assert_ne!(bench.read(changed.built(), "/sums"), bench.read(first.built(), "/sums"));
+    write_many(bench, "one");
+    assert_eq!(key(&bench.build(dockerfile)), key(&first));
+}
+
+fn ahead_twice(bench: &Bench) {
+    write_many(bench, "one");
+    let dockerfile = "FROM busybox AS a\nCOPY d /d\nFROM busybox AS b\nCOPY d /d\nFROM busybox\nCOPY --from=a /d /a\n\
+        COPY --from=b /d /b\n";
+    let run = bench.build(dockerfile);
+    assert_eq!((run.done(), run.cached()), (3, 2), "{:#?}", run.events);
+}
+
+fn ahead_and_touched(bench: &Bench) {
+    write_many(bench, "one");
+    let dockerfile = "FROM busybox\nCOPY d /d\n";
+    let started = AtomicUsize::new(0);
+    let sink = |event: Event| {
+        // of the base, then of the COPY
+        if matches!(event.kind, EventKind::Started) && started.fetch_add(1, Ordering::Relaxed) == 1 {
+            bench.write("d/0/f99", "two");
+        }
+    };
+    let built =
+        build(&bench.store, &bench.inputs(dockerfile, &[]), &Nothing::default(), &Reporter::new(&sink));
+    assert_eq!(bench.read(&built.expect("builds"), "/d/0/f99"), "two");
+    write_many(bench, "one");
+    let run = bench.build(dockerfile);
+    assert!(bench.read(run.built(), "/d/0/f99").starts_with("one"));
+    assert_eq!(run.done(), 1);
+    assert_eq!(bench.build(dockerfile).done(), 0);
 }
 
 fn failing(bench: &Bench) {
@@ -326,7 +405,7 @@ fn cancelled(bench: &Bench) {
         }
     };
     let reporter = Reporter::new(&sink);
-    let result = build(&bench.store, &inputs, &Nothing, &reporter);
+    let result = build(&bench.store, &inputs, &Nothing::default(), &reporter);
     assert!(matches!(result, Err(BuildError::Cancelled)), "{result:?}");
     bench.build("FROM busybox\nRUN echo again\n").built();
 }

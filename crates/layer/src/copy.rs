@@ -23,6 +23,7 @@ use packing::Line;
 
 use crate::chmod::ModeChange;
 use crate::entry::{Entry, Kind, Metadata, Timestamp};
+use crate::scan::Listing;
 use crate::view::{View, ViewError};
 use crate::writer::{LayerWriter, NewFolders, WriteError};
 
@@ -67,6 +68,9 @@ pub struct CopyOptions<'a> {
     /// Whether the tar stream of the layer is hashed by the way, where nothing else is in it: [`LayerWriter::finish_packed`] says
     /// the outcome. It saves a second look at each file, but the copy of large ones takes longer.
     pub packs: bool,
+    /// What the source was listed as, where it is a directory of the caller's: just that is copied, and the digests of files that
+    /// are not known yet are taken by the way. What has changed since makes the copy fail with [`WriteError::Changed`].
+    pub listing: Option<&'a Listing>,
     /// How many threads copy.
     pub threads: usize,
 }
@@ -86,6 +90,7 @@ impl Default for CopyOptions<'_> {
             replaces: false,
             links: true,
             packs: false,
+            listing: None,
             threads: 2,
         }
     }
@@ -159,7 +164,7 @@ pub fn copy(
         to.touch(&slot, metadata.mtime);
         let folder = from.folder(&real)?;
         let line = if options.packs { Line::start(to, &target)? } else { None };
-        job.run(line, |job| job.folder(folder, slot))
+        job.run(line, |job| job.folder(folder, slot, &real))
     } else {
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(WriteError::IsFolder { path: target });

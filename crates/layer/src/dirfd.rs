@@ -178,6 +178,11 @@ pub(crate) fn xattrs_fd(fd: impl AsFd) -> io::Result<Xattrs> {
     }
 }
 
+/// Whether an open file or directory has no attributes at all.
+pub(crate) fn has_no_xattrs(fd: impl AsFd) -> bool {
+    matches!(rustix::fs::flistxattr_query(&fd), Ok(0) | Err(Errno::OPNOTSUPP))
+}
+
 /// Sets an attribute of an entry.
 pub(crate) fn set_xattr(dir: impl AsFd, name: &[u8], key: &[u8], value: &[u8]) -> rustix::io::Result<()> {
     let path = proc_path(dir.as_fd(), name);

@@ -31,7 +31,7 @@ pub use merge::{MergeError, merge};
 pub use pack::{PackError, PackOptions, Packed, diff_id, pack, pack_stack, stack_diff_id, stack_diff_ids};
 pub use plain::PlainTree;
 pub use policy::{Marks, Ownership, Policy};
-pub use scan::{Fact, Listing, ScanError, ScanOptions, scan};
+pub use scan::{Extent, Fact, Listing, ScanError, ScanOptions, Sketch, scan};
 pub use stream::ReadAhead;
 pub use tree_digest::{DigestOptions, tree_digest};
 pub use view::{OpenLayer, View, ViewError};

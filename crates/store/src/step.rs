@@ -101,6 +101,15 @@ impl Store {
         Ok(())
     }
 
+    /// Lets [`Store::has_steps_like`] find a step that was put by one more digest.
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn index_step(&self, index: &Digest, key: &Digest) -> Result<(), RecordError> {
+        let _inside = self.enter()?;
+        Ok(disk::append(&self.layout().step_index(index), format!("{}\n", key.hex()).as_bytes())?)
+    }
+
     /// What the step with this key made, if all of it can still be had; it is kept until this process ends.
     ///
     /// Layers get the names that were learned since, and those whose bytes went away are given by diff id

@@ -11,9 +11,9 @@ use lighter_dockerfile::plan::{
 use lighter_image::ImagePath;
 use lighter_layer::compress::Decoder;
 use lighter_layer::{
-    Copied, CopyOptions, Destination, Earlier, ExtractOptions, Filter, Inventory, LayerWriter, Metadata,
-    ModeChange, NewFolders, OpenLayer, Packed, Timestamp, View, WriteError, copy, copy_over, extract_archive,
-    is_archive,
+    Copied, CopyOptions, Destination, Earlier, Extent, ExtractOptions, Filter, Inventory, LayerWriter,
+    Listing, Metadata, ModeChange, NewFolders, OpenLayer, Packed, Timestamp, View, WriteError, copy,
+    copy_over, extract_archive, is_archive,
 };
 use lighter_store::Scratch;
 
@@ -34,13 +34,14 @@ const INLINE_MODE: u32 = 0o644;
 const FETCHED_MODE: u32 = 0o600;
 
 /// Copies. What is new is in the scratch layer then. Where most of it are small files of the caller's, its diff id is
-/// known, too: to read them once more would take longer than to hash them by the way.
+/// known, too: to read them once more would take longer than to hash them by the way. With a listing, just what it has is copied,
+/// and it learns the digests of the files.
 pub(crate) fn copy_files(
     site: &Site<'_>,
     copy: &Copy,
     below: &Below<'_>,
     fetched: &[Option<Fetched>],
-    scratch: &Scratch,
+    (scratch, listing): (&Scratch, Option<&Listing>),
     work: &Work<'_>,
 ) -> Result<Option<Packed>, StepError> {
     let names = copy.chown.as_deref().is_some_and(has_names);
@@ -48,7 +49,7 @@ pub(crate) fn copy_files(
     let owner = owner(copy, &parent, names)?;
     let base = if copy.link { View::empty() } else { parent };
     let writer = LayerWriter::open(&scratch.fs(), base, site.timestamp())?;
-    let job = Job { scratch: Some(scratch), ..Job::new(site, copy, below, &writer, owner, work)? };
+    let job = Job { scratch: Some(scratch), listing, ..Job::new(site, copy, below, &writer, owner, work)? };
     for (index, source) in copy.sources.iter().enumerate() {
         if site.cancel.is_cancelled() {
             return Err(StepError::Cancelled);
@@ -96,6 +97,11 @@ pub(crate) fn is_of_folder(copy: &Copy) -> bool {
         [Source::Path(path)] => is_context && path.kept.is_empty() && !path.has_wildcards,
         _ => false,
     }
+}
+
+/// Whether there are many files, and most of them small.
+pub(crate) const fn is_of_small_files(extent: Extent) -> bool {
+    extent.files >= WORTH_AN_INVENTORY && extent.size_bytes / extent.files <= SMALL_ON_AVERAGE
 }
 
 /// Makes the folder of a WORKDIR.
@@ -159,6 +165,8 @@ struct Job<'a> {
     context: Option<&'a ContextFiles>,
     /// Where an inventory of what is copied may be left.
     scratch: Option<&'a Scratch>,
+    /// What the source was listed as, where its files are not read yet.
+    listing: Option<&'a Listing>,
 }
 
 impl<'a> Job<'a> {
@@ -182,7 +190,7 @@ impl<'a> Job<'a> {
         } else {
             Some(Patterns::new(&copy.excludes).map_err(|error| refused(&error))?)
         };
-        Ok(Self { site, copy, writer, owner, mode, excludes, from, context, scratch: None })
+        Ok(Self { site, copy, writer, owner, mode, excludes, from, context, scratch: None, listing: None })
     }
 }
 
@@ -235,7 +243,7 @@ impl Job<'_> {
             let filter = sieve.filter(&selected.real);
             let destination = self.destination(&selected, !source.kept.is_empty())?;
             let packs = self.packs(&selected)?;
-            let options = CopyOptions { packs, ..self.options(Some(&filter)) };
+            let options = CopyOptions { packs, listing: self.listing, ..self.options(Some(&filter)) };
             let copied = copy(&self.from, &selected.real, self.writer, &destination, &options)?;
             self.leave_inventory(&selected, &options, copied)?;
         }
@@ -255,7 +263,7 @@ impl Job<'_> {
         }
         let listing = self.site.listings.holding(self.site, &self.copy.from, &selected.real)?;
         let (files, size_bytes) = listing.size(&selected.real);
-        Ok(files >= WORTH_AN_INVENTORY && size_bytes / files <= SMALL_ON_AVERAGE)
+        Ok(is_of_small_files(Extent { files, size_bytes, unread: 0 }))
     }
 
     /// Writes down what was copied, where a later COPY can gain by it.

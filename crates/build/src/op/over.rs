@@ -9,6 +9,7 @@ use lighter_store::{LayerId, NewLayer};
 use super::copy::{copy_difference, is_of_folder};
 use crate::StepError;
 use crate::event::Work;
+use crate::key::Definition;
 use crate::keyed::{Inputs, Keyed, stands_on_parent};
 use crate::record;
 use crate::site::Site;
@@ -36,7 +37,8 @@ pub(crate) fn copy_over_earlier(
     if !is_of_folder(copy) || !store.has_steps_like(&keyed.definition.digest) {
         return Ok(None);
     }
-    let Some((base, inventory)) = earlier(site, keyed, parent(step, below))? else { return Ok(None) };
+    let parent = parent(step, below);
+    let Some((base, inventory)) = earlier(site, &keyed.definition, parent)? else { return Ok(None) };
     let scratch = store.new_layer().map_err(StepError::store)?;
     let earlier = (&*store.layer_path(&base), &inventory);
     if !copy_difference(site, copy, &below.below(), earlier, &scratch, work)? {
@@ -50,13 +52,13 @@ pub(crate) fn copy_over_earlier(
 }
 
 /// The layer of an earlier COPY that was copied whole, and what was copied then.
-fn earlier(
+pub(crate) fn earlier(
     site: &Site<'_>,
-    keyed: &Keyed,
+    definition: &Definition,
     parent: Option<Digest>,
 ) -> Result<Option<(LayerId, Inventory)>, StepError> {
     let store = site.store;
-    let records = store.latest_steps_like(&keyed.definition.digest, MOST_CANDIDATES);
+    let records = store.latest_steps_like(&definition.digest, MOST_CANDIDATES);
     for record in records.map_err(StepError::store)? {
         let Some(made) = record::made_on(&record, parent.as_ref()) else { continue };
         let Some(meta) = store.layer_meta(&made).map_err(StepError::store)? else { continue };

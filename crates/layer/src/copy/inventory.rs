@@ -159,6 +159,14 @@ impl Inventory {
         self.copied == *copied
     }
 
+    /// How many of these files, by path and digest, are in it.
+    pub fn count(&self, files: &[(Vec<u8>, Digest)]) -> usize {
+        let is_one = |record: &Record<'_>| {
+            files.iter().any(|(path, digest)| *path == record.path && digest.as_bytes() == record.content)
+        };
+        self.records().filter(|record| record.piece == Piece::File && is_one(record)).count()
+    }
+
     /// Reads one; none where it is missing or damaged.
     pub fn load(path: &Path) -> Option<Self> {
         let mut bytes = std::fs::read(path).ok()?;

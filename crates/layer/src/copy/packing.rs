@@ -258,6 +258,16 @@ fn member(path: Vec<u8>, entry: &Entry, metadata: Metadata, link: Vec<u8>) -> Me
     Member { path, kind, link, metadata, device: Device::default(), size_bytes }
 }
 
+/// What comes before the content of a file that is just what was asked for.
+pub(super) fn head_of_planned(metadata: &Metadata, path: Vec<u8>, size_bytes: u64) -> io::Result<Vec<u8>> {
+    let kind = MemberKind::Entry(Kind::File);
+    let metadata = metadata.clone();
+    let member = Member { path, kind, link: Vec::new(), metadata, device: Device::default(), size_bytes };
+    let mut head = Vec::with_capacity(BLOCK);
+    write_head(&member, &mut head)?;
+    Ok(head)
+}
+
 /// What comes before the content of a file that was just written.
 pub(super) fn head_of_file(file: &OwnedFd, path: Vec<u8>) -> io::Result<(Vec<u8>, u64)> {
     let entry = dirfd::stat_fd(file)?;

@@ -286,3 +286,86 @@ fn what_is_written_beside_a_copy_is_in_no_stream_that_was_hashed_by_the_way() {
     writer.make_folders(&ImagePath::new("/y"), NewFolders::default()).unwrap();
     assert_eq!(writer.finish_packed().unwrap(), None);
 }
+
+#[test]
+fn what_was_listed_is_copied_and_read_once() {
+    let tree: &[&str] = &["a=1", "d/b@755=22", "d/e/", "d/l>b", "d/no=3", "z/big=4"];
+    let source = layer(tree);
+    std::fs::write(source.path().join("z/big"), vec![7; 300_000]).unwrap();
+    let filter = |path: &[u8], _: bool| if path == b"d/no" { Verdict::Skip } else { Verdict::Keep };
+    let now = crate::Timestamp::at_second(1 << 40);
+    let scanned = || {
+        crate::scan(source.path(), &crate::ScanOptions { filter: None, index: None, now, threads: 2 })
+            .unwrap()
+    };
+    let copied = |listing: Option<&Listing>| {
+        let upper = tempfile::tempdir().unwrap();
+        let from = View::open_directory(source.path()).unwrap();
+        let writer = LayerWriter::open(upper.path(), View::empty(), NOW).unwrap();
+        let destination = Destination { path: ImagePath::new("/x"), is_folder: false };
+        let options = CopyOptions {
+            owner: Some((0, 0)),
+            xattrs: false,
+            filter: Some(&filter),
+            packs: true,
+            listing,
+            ..CopyOptions::default()
+        };
+        let copied = copy(&from, &ImagePath::root(), &writer, &destination, &options)?;
+        let packed = writer.finish_packed()?;
+        Ok::<_, WriteError>((
+            copied,
+            packed,
+            crate::diff_id(upper.path(), &crate::PackOptions::default()).unwrap(),
+        ))
+    };
+    let (listing, other) = (scanned(), scanned());
+    let expected = copied(None).unwrap();
+    assert_eq!(copied(Some(&listing)).unwrap(), expected);
+    assert_eq!(listing.files_read(), 3);
+    let options = crate::DigestOptions { filter: Some(&filter), ..crate::DigestOptions::default() };
+    let digest = |listing: &Listing| listing.digest(&ImagePath::root(), &options).unwrap();
+    assert_eq!(digest(&listing), digest(&other));
+    assert_eq!((listing.files_read(), other.files_read()), (3, 3));
+    std::fs::write(source.path().join("d/b"), "33").unwrap();
+    assert!(matches!(copied(Some(&listing)), Err(WriteError::Changed { .. })));
+    let listing = scanned();
+    assert!(copied(Some(&listing)).is_ok());
+    std::fs::remove_file(source.path().join("d/l")).unwrap();
+    std::os::unix::fs::symlink("c", source.path().join("d/l")).unwrap();
+    assert!(matches!(copied(Some(&listing)), Err(WriteError::Changed { .. })));
+}
+
+#[test]
+fn the_stream_is_that_of_the_layer_where_attributes_come_from_above() {
+    let source = layer(&["d/a=1", "d/b@4755=22", "d/c@600=3"]);
+    let old = std::time::SystemTime::UNIX_EPOCH - std::time::Duration::from_secs(9);
+    std::fs::File::open(source.path().join("d/c")).unwrap().set_modified(old).unwrap();
+    let upper = tempfile::tempdir().unwrap();
+    let acl = [&2_u32.to_le_bytes()[..], &acl_entry(1, 6), &acl_entry(4, 0), &acl_entry(32, 0)].concat();
+    for acl in [None, Some(acl)] {
+        let name = if acl.is_some() { "with" } else { "without" };
+        let path = upper.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        if let Some(acl) = acl {
+            let flags = rustix::fs::XattrFlags::empty();
+            if rustix::fs::setxattr(&path, "system.posix_acl_default", &acl, flags).is_err() {
+                return;
+            }
+        }
+        let from = View::open_directory(source.path()).unwrap();
+        let writer = LayerWriter::open(&path, View::empty(), NOW).unwrap();
+        let destination = Destination { path: ImagePath::new("/x"), is_folder: false };
+        let options =
+            CopyOptions { owner: Some((0, 0)), xattrs: false, packs: true, ..CopyOptions::default() };
+        copy(&from, &ImagePath::root(), &writer, &destination, &options).unwrap();
+        if let Some(packed) = writer.finish_packed().unwrap() {
+            assert_eq!(packed, crate::diff_id(&path, &crate::PackOptions::default()).unwrap(), "{name}");
+        }
+    }
+}
+
+/// An entry of an access control list: whose, and what may be done.
+fn acl_entry(tag: u16, rights: u16) -> Vec<u8> {
+    [&tag.to_le_bytes()[..], &rights.to_le_bytes(), &u32::MAX.to_le_bytes()].concat()
+}

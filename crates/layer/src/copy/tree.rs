@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,12 +13,13 @@ use lighter_image::ImagePath;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::batch::{Batch, Way, copy_file};
+use super::batch::{Batch, Planned, Way, copy_file};
 use super::content::KERNEL_COPIES_FROM;
 use super::packing::{Line, PIECE_BYTES};
 use super::{Copied, CopyOptions, Verdict};
 use crate::dirfd;
-use crate::entry::{Entry, Inode, Kind, Metadata};
+use crate::entry::{Inode, Kind, Metadata};
+use crate::scan::Listing;
 use crate::view::{Folder, Found, Item, ViewError};
 use crate::writer::{LayerWriter, Slot, WriteError};
 
@@ -36,15 +38,15 @@ pub(super) struct Job<'a> {
     linked: HashMap<Inode, Vec<u8>>,
     copied: Copied,
     buffer: Vec<u8>,
-    pool: Option<Pool>,
+    pool: Option<Pool<'a>>,
     /// Where the layer's tar stream is hashed by the way.
     line: Option<Line>,
 }
 
 /// The way to the threads that copy.
 #[derive(Clone)]
-struct Pool {
-    batches: Sender<Batch>,
+struct Pool<'a> {
+    batches: Sender<Batch<'a>>,
     outcome: Arc<Outcome>,
 }
 
@@ -57,16 +59,31 @@ struct Outcome {
 }
 
 /// A directory that is being copied.
-struct Level {
+struct Level<'a> {
     from: Folder,
-    items: std::vec::IntoIter<Item>,
+    items: Items,
     /// How long the path is, without a slash at its end.
     length: usize,
     /// Where it goes; none yet where it is made only if something in it is copied.
     to: Option<Target>,
     name: Vec<u8>,
     metadata: Metadata,
-    batch: Option<Batch>,
+    batch: Option<Batch<'a>>,
+}
+
+/// What is in a directory, with the numbers that a listing has for it.
+enum Items {
+    Read(std::vec::IntoIter<Item>),
+    Listed(std::vec::IntoIter<(Item, usize)>),
+}
+
+impl Items {
+    fn next(&mut self) -> Option<(Item, usize)> {
+        match self {
+            Self::Read(items) => items.next().map(|item| (item, 0)),
+            Self::Listed(items) => items.next(),
+        }
+    }
 }
 
 /// A destination directory, and whether nothing was in it when it was entered.
@@ -95,7 +112,7 @@ impl<'a> Job<'a> {
         walk: impl FnOnce(&mut Self) -> Result<(), WriteError>,
     ) -> Result<Copied, WriteError> {
         let helpers = self.options.threads.saturating_sub(1);
-        let (batches, todo) = crossbeam_channel::bounded::<Batch>(4 * helpers.max(1));
+        let (batches, todo) = crossbeam_channel::bounded::<Batch<'a>>(4 * helpers.max(1));
         let outcome = Arc::new(Outcome::default());
         let way = self.way();
         self.line = line;
@@ -126,15 +143,21 @@ impl<'a> Job<'a> {
     }
 
     /// Copies what is in a directory into another, without recursion.
-    pub(super) fn folder(&mut self, from: Folder, slot: Slot) -> Result<(), WriteError> {
+    pub(super) fn folder(&mut self, from: Folder, slot: Slot, real: &ImagePath) -> Result<(), WriteError> {
         self.copied.folders += 1;
         let fresh = slot.is_blank()?;
         let mut path = Vec::new();
-        let top = Level::open(from, &path, Some(Target { slot, fresh }), (Vec::new(), Metadata::default()))?;
+        let listed = match self.options.listing.map(|listing| (listing, listing.range(real))) {
+            None => None,
+            Some((_, None)) => return Err(WriteError::Changed { path: real.clone() }),
+            Some((listing, Some(range))) => Some((listing, range)),
+        };
+        let to = Some(Target { slot, fresh });
+        let top = Level::open(from, &path, to, (Vec::new(), Metadata::default()), listed)?;
         let mut levels = vec![top];
         while let Some(level) = levels.last_mut() {
             path.truncate(level.length);
-            let Some(item) = level.items.next() else {
+            let Some((item, node)) = level.items.next() else {
                 if let Some(batch) = level.batch.take() {
                     self.hand_over(batch)?;
                 }
@@ -150,9 +173,9 @@ impl<'a> Job<'a> {
                 self.options.filter.map_or(Verdict::Keep, |filter| filter(&path, entry.is_folder()));
             match (verdict, entry.kind) {
                 (Verdict::Skip, _) | (_, Kind::Socket) => {}
-                (_, Kind::Folder) => self.enter(&mut levels, item, verdict, &path)?,
+                (_, Kind::Folder) => self.enter(&mut levels, (item, node), verdict, &path)?,
                 (Verdict::Descend, _) => {}
-                (Verdict::Keep, _) => self.file(&mut levels, item, &path)?,
+                (Verdict::Keep, _) => self.file(&mut levels, (item, node), &path)?,
             }
         }
         Ok(())
@@ -161,8 +184,8 @@ impl<'a> Job<'a> {
     /// Opens a directory of the source, and its copy unless that has to wait.
     fn enter(
         &mut self,
-        levels: &mut Vec<Level>,
-        Item { name, found }: Item,
+        levels: &mut Vec<Level<'a>>,
+        (Item { name, found }, node): (Item, usize),
         verdict: Verdict,
         path: &[u8],
     ) -> Result<(), WriteError> {
@@ -188,12 +211,13 @@ impl<'a> Job<'a> {
                 to = Some(Target { slot, fresh });
             }
         }
-        levels.push(Level::open(inner, path, to, (name, metadata))?);
+        let listed = self.options.listing.map(|listing| (listing, listing.inside(node)));
+        levels.push(Level::open(inner, path, to, (name, metadata), listed)?);
         Ok(())
     }
 
     /// Makes the directories that waited for something to be copied into them.
-    fn settle(&mut self, levels: &mut [Level]) -> Result<(), WriteError> {
+    fn settle(&mut self, levels: &mut [Level<'a>]) -> Result<(), WriteError> {
         let made = levels.iter().rposition(|level| level.to.is_some()).unwrap_or(0);
         if made + 1 < levels.len() {
             self.flush(levels)?;
@@ -223,7 +247,7 @@ impl<'a> Job<'a> {
     }
 
     /// Hands over the files that come before what is next in the layer's tar stream.
-    fn flush(&mut self, levels: &mut [Level]) -> Result<(), WriteError> {
+    fn flush(&mut self, levels: &mut [Level<'a>]) -> Result<(), WriteError> {
         if self.line.is_none() {
             return Ok(());
         }
@@ -248,8 +272,8 @@ impl<'a> Job<'a> {
     /// Copies an entry that is no directory, now or soon.
     fn file(
         &mut self,
-        levels: &mut [Level],
-        Item { name, found }: Item,
+        levels: &mut [Level<'a>],
+        (Item { name, found }, node): (Item, usize),
         path: &[u8],
     ) -> Result<(), WriteError> {
         self.settle(levels)?;
@@ -266,12 +290,32 @@ impl<'a> Job<'a> {
             slot.vacate(&name)?;
         }
         if is_odd {
+            self.check_link((from, node), &name, &found, path)?;
             return self.odd_one(from, (&name, &found), slot, &name);
         }
         dirfd::check_length(path).map_err(|error| source_error(path, error.into()))?;
         let metadata = self.options.metadata(&found.entry);
         let holder = Arc::clone(from.holder(&found));
-        self.enqueue(batch, &holder, slot, (name, found.entry, metadata))
+        self.enqueue(batch, &holder, slot, Planned { name, entry: found.entry, metadata, node })
+    }
+
+    /// Sees to it that a link still leads where it was listed to lead.
+    fn check_link(
+        &self,
+        (from, node): (&Folder, usize),
+        name: &[u8],
+        found: &Found,
+        path: &[u8],
+    ) -> Result<(), WriteError> {
+        let Some(listing) = self.options.listing.filter(|_| found.entry.kind == Kind::Link) else {
+            return Ok(());
+        };
+        let target = from.read_link(name, found).map_err(|error| source_error(path, error))?;
+        if target == listing.target(node) {
+            Ok(())
+        } else {
+            Err(WriteError::Changed { path: ImagePath::new(path) })
+        }
     }
 
     /// Copies one entry that is no directory.
@@ -369,15 +413,15 @@ impl<'a> Job<'a> {
     /// Collects files of one directory, and hands them over when there are enough.
     fn enqueue(
         &mut self,
-        batch: &mut Option<Batch>,
+        batch: &mut Option<Batch<'a>>,
         from: &Arc<OwnedFd>,
         to: &Slot,
-        file: (Vec<u8>, Entry, Metadata),
+        file: Planned,
     ) -> Result<(), WriteError> {
         let packs = self.line.is_some();
         let most_bytes = if packs { PIECE_BYTES } else { BATCH_BYTES };
         // such a file is a piece of its own
-        let is_alone = packs && file.1.size_bytes >= KERNEL_COPIES_FROM;
+        let is_alone = packs && file.entry.size_bytes >= KERNEL_COPIES_FROM;
         let goes_along = |batch: &Batch| {
             Arc::ptr_eq(&batch.from, from)
                 && Arc::ptr_eq(&batch.to, &to.upper)
@@ -390,16 +434,17 @@ impl<'a> Job<'a> {
         {
             self.hand_over(full)?;
         }
-        let line = &mut self.line;
+        let (line, listing) = (&mut self.line, self.options.listing);
         let open = batch.get_or_insert_with(|| Batch {
             from: Arc::clone(from),
             to: Arc::clone(&to.upper),
             path: to.path.clone(),
             files: Vec::new(),
             size_bytes: 0,
+            listing,
             ticket: line.as_mut().map(Line::ticket),
         });
-        open.size_bytes += file.1.size_bytes;
+        open.size_bytes += file.entry.size_bytes;
         open.files.push(file);
         if is_alone && let Some(alone) = batch.take() {
             self.hand_over(alone)?;
@@ -408,7 +453,7 @@ impl<'a> Job<'a> {
     }
 
     /// Gives a batch to another thread, or copies it here where all are busy.
-    fn hand_over(&mut self, batch: Batch) -> Result<(), WriteError> {
+    fn hand_over(&mut self, batch: Batch<'a>) -> Result<(), WriteError> {
         self.copied.files += batch.files.len() as u64;
         if let Some(line) = &mut self.line {
             line.count(batch.files.len());
@@ -431,15 +476,19 @@ impl<'a> Job<'a> {
     }
 }
 
-impl Level {
+impl Level<'_> {
     fn open(
         from: Folder,
         path: &[u8],
         to: Option<Target>,
         (name, metadata): (Vec<u8>, Metadata),
+        listed: Option<(&Listing, Range<usize>)>,
     ) -> Result<Self, WriteError> {
         dirfd::check_length(path).map_err(|error| source_error(path, error.into()))?;
-        let items = from.items().map_err(|error| source_error(path, error))?.into_iter();
+        let items = match listed {
+            Some((listing, range)) => Items::Listed(listing.items(range).into_iter()),
+            None => Items::Read(from.items().map_err(|error| source_error(path, error))?.into_iter()),
+        };
         Ok(Self { from, items, length: path.len(), to, name, metadata, batch: None })
     }
 }
@@ -449,7 +498,7 @@ fn source_error(path: &[u8], error: io::Error) -> WriteError {
 }
 
 /// Copies batches until there are no more, or one fails.
-fn work(todo: &Receiver<Batch>, outcome: &Outcome, way: Way) {
+fn work(todo: &Receiver<Batch<'_>>, outcome: &Outcome, way: Way) {
     let mut buffer = Vec::new();
     for batch in todo {
         if outcome.failed.load(Ordering::Relaxed) {

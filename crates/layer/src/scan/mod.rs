@@ -6,6 +6,7 @@
 mod facts;
 mod index;
 mod node;
+mod sketch;
 mod still;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use crate::tree_digest::{Content, DigestOptions, Recorder, content_digest};
 pub use facts::Fact;
 use index::Index;
 use node::Node;
+pub use sketch::{Extent, Sketch};
 
 /// Why a context could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -363,7 +365,7 @@ impl Listing {
     }
 
     /// The entries in a directory.
-    fn range(&self, path: &ImagePath) -> Option<std::ops::Range<usize>> {
+    pub(crate) fn range(&self, path: &ImagePath) -> Option<std::ops::Range<usize>> {
         if path.is_root() {
             return Some(0..self.nodes.len());
         }

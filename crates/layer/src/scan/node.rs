@@ -68,6 +68,16 @@ impl Node {
         KINDS[usize::from(self.mode >> KIND_SHIFT)]
     }
 
+    /// The permissions and the kind as one number.
+    pub(super) const fn mode(&self) -> u16 {
+        self.mode
+    }
+
+    /// Whether it has several names.
+    pub(super) const fn is_linked(&self) -> bool {
+        self.links > 1
+    }
+
     pub(super) fn is_folder(&self) -> bool {
         self.kind() == Kind::Folder
     }

@@ -190,3 +190,50 @@ fn a_change_of_one_file_of_many_is_seen_by_whichever_thread_looks() {
         }
     }
 }
+
+#[test]
+fn a_sketch_says_what_differs_and_reads_little() {
+    let files: Vec<String> = (0..40).map(|number| format!("d/f{number:02}={number:0>80}")).collect();
+    let tree: Vec<&str> = files.iter().map(String::as_str).chain(["l>d"]).collect();
+    let sketch = |tree: &[&str], mode: bool| {
+        let dir = layer(tree);
+        let listing = scan(dir.path(), &options(&dir.path().with_extension("index"), None)).unwrap();
+        let options = DigestOptions { mode, ..DigestOptions::default() };
+        let sketch = listing.sketch(&ImagePath::root(), &options, |_| true).unwrap();
+        assert!(listing.files_read() <= 8);
+        sketch
+    };
+    let first = sketch(&tree, true).unwrap();
+    assert_eq!(first.samples.len(), 8);
+    assert_eq!(sketch(&tree, true), Some(first.clone()));
+    let changed = |at: usize, entry: &str| {
+        let mut tree: Vec<String> = tree.iter().map(|entry| (*entry).to_owned()).collect();
+        entry.clone_into(&mut tree[at]);
+        tree
+    };
+    let sketch_of = |tree: Vec<String>, mode| {
+        sketch(&tree.iter().map(String::as_str).collect::<Vec<_>>(), mode).map(|sketch| sketch.digest)
+    };
+    for (at, entry) in [(3, "d/f03=longer"), (40, "l>e"), (3, "d/g=1")] {
+        assert_ne!(sketch_of(changed(at, entry), true), Some(first.digest), "{entry}");
+    }
+    let mode = changed(3, &format!("d/f03@600={:0>80}", 3));
+    assert_ne!(sketch_of(mode.clone(), true), Some(first.digest));
+    assert_eq!(sketch_of(mode, false), sketch(&tree, false).map(|sketch| sketch.digest));
+    assert_eq!(sketch(&["a=1", "b&a"], true), None, "names that share a file");
+    assert_eq!(sketch(&["p|"], true), None);
+}
+
+#[test]
+fn what_a_file_was_thought_to_hold_is_not_believed_while_it_is_young() {
+    let dir = layer(&["a=1"]);
+    let index = dir.path().with_extension("index");
+    let file = std::fs::File::open(dir.path().join("a")).unwrap();
+    for (now, expected) in [(Timestamp::at_second(0), None), (LATER, Some(Digest::of("2")))] {
+        let listing = scan(dir.path(), &ScanOptions { now, ..options(&index, None) }).unwrap();
+        listing.nodes[0].digest.set(Digest::of("2")).unwrap();
+        assert_eq!(listing.digest_of(0), expected);
+        assert!(!listing.learn(0, &file, Digest::of("1")).unwrap());
+        assert!(listing.learn(0, &file, Digest::of("2")).unwrap());
+    }
+}

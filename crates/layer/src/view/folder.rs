@@ -38,6 +38,13 @@ pub(crate) struct Item {
     pub(crate) found: Found,
 }
 
+impl Found {
+    /// An entry of a directory that only one layer contributes to, known from elsewhere.
+    pub(crate) const fn listed(entry: Entry) -> Self {
+        Self { entry, part: 0 }
+    }
+}
+
 impl Folder {
     pub(super) fn root(view: &View) -> Self {
         let parts = view.layers.iter().map(|layer| Part { fd: Arc::clone(&layer.root) }).collect();

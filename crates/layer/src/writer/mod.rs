@@ -41,6 +41,12 @@ pub enum WriteError {
         #[source]
         source: io::Error,
     },
+    /// What is copied is no longer what it was listed as.
+    #[error("`{path}` has changed since it was listed")]
+    Changed {
+        /// The path inside the image.
+        path: ImagePath,
+    },
     /// The directory of the new layer is not usable.
     #[error("layer directory `{}`", path.display())]
     Layer {
