@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, ResolveFlags, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
 use crate::entry::{Entry, Xattrs};
@@ -85,18 +85,33 @@ pub(crate) fn names(dir: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
 
 /// Lists the names of a directory that was just opened and that nobody else reads.
 pub(crate) fn names_once(dir: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for_each_name(dir, |name, _| names.push(name.to_vec()))?;
+    Ok(names)
+}
+
+/// Lists the names of a directory, in no order; of character devices with the number of the inode.
+pub(crate) fn names_and_devices(dir: impl AsFd) -> io::Result<Vec<(Vec<u8>, Option<u64>)>> {
+    let mut names = Vec::new();
+    for_each_name(open_folder(dir, b".")?, |name, entry| {
+        let is_device = entry.file_type() == FileType::CharacterDevice;
+        names.push((name.to_vec(), is_device.then(|| entry.ino())));
+    })?;
+    Ok(names)
+}
+
+fn for_each_name(dir: impl AsFd, mut visit: impl FnMut(&[u8], &RawDirEntry<'_>)) -> io::Result<()> {
     // Not on the stack: walks go deep.
     let mut buffer = Vec::with_capacity(16 * 1024);
     let mut raw = RawDir::new(dir, buffer.spare_capacity_mut());
-    let mut names = Vec::new();
     while let Some(entry) = raw.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(name.to_vec());
+            visit(name, &entry);
         }
     }
-    Ok(names)
+    Ok(())
 }
 
 /// Reads where a link points.

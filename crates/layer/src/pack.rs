@@ -432,6 +432,18 @@ mod tests {
     use crate::trees::layer;
 
     #[test]
+    fn whiteouts_that_share_an_inode_are_all_there() {
+        let (two, one) = (layer(&["d/a!", "d/b!", "d/x=1"]), layer(&["d/a!", "d/x=1"]));
+        std::fs::hard_link(one.path().join("d/a"), one.path().join("d/b")).unwrap();
+        let size = |layer: &Path| {
+            let packed = diff_id(layer, &PackOptions::default()).unwrap();
+            (packed.members, packed.size_bytes)
+        };
+        assert_eq!(size(one.path()), size(two.path()));
+        assert_eq!(size(one.path()).0, 4);
+    }
+
+    #[test]
     fn two_diff_ids_in_one_pass() {
         let layer = layer(&["d/", "d/*", "d/f=1", "g&d/f", "l>g", "gone!"]);
         let policy = Policy::of_process();

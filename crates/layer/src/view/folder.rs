@@ -92,11 +92,23 @@ impl Folder {
     }
 
     fn items_of_one(&self, part: &Part) -> io::Result<Vec<Item>> {
-        let names = dirfd::names(&part.fd)?;
+        let names = dirfd::names_and_devices(&part.fd)?;
         let mut items = Vec::with_capacity(names.len());
-        for name in names {
+        // Whiteouts of a directory share an inode: it is looked at once.
+        let mut device: Option<(u64, Entry)> = None;
+        for (name, number) in names {
+            let known = device.as_ref().filter(|(known, _)| number == Some(*known));
             // A name may vanish from a context while it is listed.
-            if let Some(entry) = dirfd::stat(&part.fd, &name)?
+            let entry = match known {
+                Some((_, entry)) => Some(entry.clone()),
+                None => dirfd::stat(&part.fd, &name)?,
+            };
+            if let (Some(number), Some(entry)) = (number, &entry)
+                && entry.is_whiteout()
+            {
+                device = Some((number, entry.clone()));
+            }
+            if let Some(entry) = entry
                 && !self.rules.is_whiteout(&entry)
             {
                 let entry = self.completed(part, &name, entry)?;
