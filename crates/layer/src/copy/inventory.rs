@@ -10,9 +10,11 @@
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, BufReader, Read as _, Write as _};
 use std::path::Path;
 
+use libdeflater::Crc;
 use lighter_image::Digest;
 
 use super::{Copied, CopyOptions};
@@ -21,13 +23,18 @@ use crate::entry::{Entry, Kind, Metadata, Timestamp};
 const MAGIC: &[u8; 8] = b"LTRCOPY1";
 /// The magic bytes and the time of the top directory.
 const HEAD: usize = MAGIC.len() + 12;
+/// So much of it is in one piece in memory.
+const PIECE_BYTES: usize = 1 << 19;
 /// What comes after the path of a record and before its content.
 const FIXED: usize = 1 + 12 + 12 + 8;
 
 /// What a COPY of a directory has put into its layer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Inventory {
-    bytes: Vec<u8>,
+    /// When the top directory was last changed.
+    top: Timestamp,
+    /// The records, none of them in two pieces. One large piece would find no room in what the walk of a context has left.
+    pieces: Vec<Vec<u8>>,
     copied: Copied,
 }
 
@@ -78,18 +85,8 @@ pub(super) enum Difference<'a> {
 }
 
 impl<'a> Collector<'a> {
-    /// The most that an entry takes.
-    pub(crate) const fn room(path: &[u8], target: &[u8]) -> usize {
-        let content = if target.is_empty() { size_of::<Digest>() } else { target.len() };
-        8 + path.len() + FIXED + content
-    }
-
-    /// Starts one with room for so many bytes.
-    pub(crate) fn new(top: Timestamp, options: CopyOptions<'a>, room: usize) -> Self {
-        let mut bytes = Vec::with_capacity(HEAD + room);
-        bytes.extend_from_slice(MAGIC);
-        put_time(&mut bytes, options.mtime.unwrap_or(top));
-        let inventory = Inventory { bytes, copied: Copied { folders: 1, ..Copied::default() } };
+    pub(crate) fn new(top: Timestamp, options: CopyOptions<'a>) -> Self {
+        let inventory = Inventory::empty(options.mtime.unwrap_or(top));
         Self { options, inventory, owed: Vec::new(), linked: HashSet::new(), is_plain: true }
     }
 
@@ -167,27 +164,57 @@ impl Inventory {
         self.records().filter(|record| record.piece == Piece::File && is_one(record)).count()
     }
 
+    fn empty(top: Timestamp) -> Self {
+        Self { top, pieces: Vec::new(), copied: Copied { folders: 1, ..Copied::default() } }
+    }
+
     /// Reads one; none where it is missing or damaged.
     pub fn load(path: &Path) -> Option<Self> {
-        let mut bytes = std::fs::read(path).ok()?;
-        let end = bytes.len().checked_sub(4)?;
-        let sum = libdeflater::crc32(&bytes[..end]).to_le_bytes();
-        if end < HEAD || !bytes.starts_with(MAGIC) || sum != bytes[end..] {
+        let file = File::open(path).ok()?;
+        let loaded = Self::read(file);
+        if loaded.is_none() {
             tracing::warn!(path = %path.display(), "the inventory of a layer is damaged");
-            return None;
         }
-        bytes.truncate(end);
-        let mut loaded = Self { bytes, copied: Copied { folders: 1, ..Copied::default() } };
-        let mut copied = loaded.copied;
-        let mut length = HEAD;
-        for record in loaded.records() {
+        loaded
+    }
+
+    fn read(file: File) -> Option<Self> {
+        let mut left = file.metadata().ok()?.len().checked_sub((HEAD + 4) as u64)?;
+        let (mut file, mut sum) = (BufReader::with_capacity(1 << 16, file), Crc::new());
+        let mut head = [0; HEAD];
+        file.read_exact(&mut head).ok()?;
+        sum.update(&head);
+        let mut loaded = Self::empty(time_of(head.strip_prefix(MAGIC)?));
+        while left > 0 {
+            let mut length = [0; 4];
+            file.read_exact(&mut length).ok()?;
+            let whole = 4 + u64::from(u32::from_le_bytes(length));
+            left = left.checked_sub(whole)?;
+            let whole = usize::try_from(whole).ok().filter(|whole| *whole <= PIECE_BYTES)?;
+            let piece = loaded.piece(whole);
+            let start = piece.len();
+            piece.extend(length);
+            piece.resize(start + whole, 0);
+            file.read_exact(&mut piece[start + 4..]).ok()?;
+            sum.update(&piece[start..]);
+        }
+        let mut expected = [0; 4];
+        file.read_exact(&mut expected).ok()?;
+        (sum.sum().to_le_bytes() == expected && loaded.count_all()).then_some(loaded)
+    }
+
+    /// Counts what was read; `false` where not all of it are records.
+    fn count_all(&mut self) -> bool {
+        let mut copied = self.copied;
+        let mut length = 0;
+        for record in self.records() {
             copied.folders += u64::from(record.piece.is_folder());
             copied.files += u64::from(!record.piece.is_folder());
             copied.size_bytes += record.size_bytes;
             length += 8 + record.path.len() + FIXED + record.content.len();
         }
-        loaded.copied = copied;
-        (length == loaded.bytes.len()).then_some(loaded)
+        self.copied = copied;
+        length == self.pieces.iter().map(Vec::len).sum::<usize>()
     }
 
     /// Writes it to a file that is not there yet.
@@ -195,18 +222,31 @@ impl Inventory {
     /// # Errors
     /// When it cannot be written.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        let mut file = std::fs::File::create_new(path)?;
-        file.write_all(&self.bytes)?;
-        file.write_all(&libdeflater::crc32(&self.bytes).to_le_bytes())
+        let mut head = MAGIC.to_vec();
+        put_time(&mut head, self.top);
+        let (mut file, mut sum) = (File::create_new(path)?, Crc::new());
+        for piece in std::iter::once(&head).chain(&self.pieces) {
+            sum.update(piece);
+            file.write_all(piece)?;
+        }
+        file.write_all(&sum.sum().to_le_bytes())
     }
 
     /// When the top directory was last changed.
-    pub(super) fn top(&self) -> Timestamp {
-        time_of(&self.bytes[MAGIC.len()..HEAD])
+    pub(super) const fn top(&self) -> Timestamp {
+        self.top
+    }
+
+    /// Where a record of so many bytes goes.
+    fn piece(&mut self, length: usize) -> &mut Vec<u8> {
+        if self.pieces.last().is_none_or(|last| last.len() + length > PIECE_BYTES) {
+            self.pieces.push(Vec::with_capacity(PIECE_BYTES));
+        }
+        self.pieces.last_mut().expect("there is a last one")
     }
 
     fn put(&mut self, path: &[u8], letter: u8, metadata: &Metadata, size_bytes: u64, content: &[u8]) {
-        let bytes = &mut self.bytes;
+        let bytes = self.piece(8 + path.len() + FIXED + content.len());
         let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
         bytes.extend(number(4 + path.len() + FIXED + content.len()));
         bytes.extend(number(path.len()));
@@ -220,8 +260,8 @@ impl Inventory {
         bytes.extend_from_slice(content);
     }
 
-    fn records(&self) -> Records<'_> {
-        Records(&self.bytes[HEAD..])
+    fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.pieces.iter().flat_map(|piece| Records(piece))
     }
 
     /// What is to be done to an earlier copy to get this one; none where copying anew is as good.

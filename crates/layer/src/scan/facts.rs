@@ -42,13 +42,7 @@ impl Listing {
             Some(at) => self.nodes[at].mtime(),
             None => dirfd::stat_fd(&self.root).ok()?.mtime,
         };
-        // in one piece from the start, which may be some of the most that a build holds
-        let mut room = 0;
-        self.visit(range.clone(), &mut |path, node| {
-            room += Collector::room(path, node.target());
-            Verdict::Keep
-        });
-        let mut collector = Collector::new(top, *options, room);
+        let mut collector = Collector::new(top, *options);
         self.visit(range, &mut |path, node| {
             let is_folder = node.is_folder();
             let verdict = options.filter.map_or(Verdict::Keep, |filter| filter(path, is_folder));
