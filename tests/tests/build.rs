@@ -34,6 +34,25 @@ fn a_rebuild_with_nothing_changed_runs_nothing() {
 }
 
 #[test]
+fn a_proxy_that_is_declared_counts() {
+    let lighter = Lighter::with_busybox();
+    let said = |dockerfile: &str, proxy: &str| {
+        let context = lighter.context(dockerfile, &[]);
+        let argument = format!("HTTP_PROXY={proxy}");
+        lighter.ok(["build", "--build-arg", &argument, "-t", "proxy", context.to_str().expect("text")]);
+        lighter.ok(["run", "--rm", "proxy", "cat", "/p"])
+    };
+    let declared = "FROM busybox\nARG HTTP_PROXY\nRUN echo $HTTP_PROXY > /p\n";
+    assert_eq!(said(declared, "http://a"), "http://a\n");
+    assert_eq!(said(declared, "http://b"), "http://b\n");
+    let undeclared = "FROM busybox\nRUN echo $HTTP_PROXY > /p\n";
+    assert_eq!(said(undeclared, "http://a"), "http://a\n");
+    assert_eq!(said(undeclared, "http://b"), "http://a\n");
+    let replaced = "FROM busybox\nENV HTTP_PROXY=e\nRUN env | grep HTTP_PROXY > /p\n";
+    assert_eq!(said(replaced, "http://a"), "HTTP_PROXY=http://a\n");
+}
+
+#[test]
 fn a_link_that_leads_into_what_another_step_takes_is_seen_whole() {
     let lighter = Lighter::with_busybox();
     let dockerfile = "FROM busybox\nCOPY l /x/\nCOPY a/b /y/\n";

@@ -120,9 +120,13 @@ fn needs_home(run: &Run) -> bool {
     !run.env.iter().any(|(name, value)| name == "HOME" && !value.is_empty())
 }
 
-/// The variables of the instruction, but for a home that says nothing.
+/// The variables of the instruction, but for a home that says nothing, and those that the request's proxies replace.
 pub(crate) fn variables(run: &Run) -> impl Iterator<Item = String> {
-    let given = run.env.iter().filter(|(name, value)| name != "HOME" || !value.is_empty());
+    let is_replaced = |name: &str| run.proxy_env.iter().any(|(proxy, _)| proxy == name);
+    let given = run
+        .env
+        .iter()
+        .filter(move |(name, value)| (name != "HOME" || !value.is_empty()) && !is_replaced(name));
     given.map(|(name, value)| format!("{name}={value}"))
 }
 

@@ -6,7 +6,7 @@ use super::{Files, InlineFile};
 
 /// A command to run.
 ///
-/// The process gets `env`, then `proxy_env`, then what depends on the image's files and the host (`HOME` from the
+/// The process gets `env` but for what `proxy_env` names too, then `proxy_env`, then what depends on the image's files and the host (`HOME` from the
 /// passwd file, `HOSTNAME`) where absent. Mounts are made in order. The names in `files` are made in a folder that
 /// is mounted read-only on `/dev/pipes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,8 +18,8 @@ pub struct Run {
     /// The names among them whose value is an ARG's: they are gone when the command has ended.
     #[serde(skip)]
     pub arguments: Vec<String>,
-    /// Variables from the proxy arguments of the request. They do not belong to the key: another proxy gives the
-    /// same result.
+    /// Variables from the proxy arguments of the request, which go before those of `env`. They do not belong to the
+    /// key, since another proxy gives the same result: what is declared is in `env` as well.
     pub proxy_env: Vec<(String, String)>,
     /// `USER` at that point, as written and expanded; empty for root.
     pub user: String,

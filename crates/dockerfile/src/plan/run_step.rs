@@ -44,15 +44,11 @@ impl Stages<'_> {
         let name = self.run_name(scene, line.summary.as_deref(), &secrets);
         let made_by = format!("RUN {} # buildkit", with_args(scene, &line.words));
         let state = &*scene.state;
-        // what the request says of proxies goes before ENV
-        let proxy_env = args::proxies(self.inputs.build_args);
-        let mut env = state.scope.items().to_vec();
-        env.retain(|(name, _)| !proxy_env.iter().any(|(proxy, _)| proxy == name));
         let run = Run {
             args: line.words,
-            env,
+            env: state.scope.items().to_vec(),
             arguments: arguments(state.scope.items(), &state.config.config.env),
-            proxy_env,
+            proxy_env: args::proxies(self.inputs.build_args),
             user: state.config.config.user.clone(),
             cwd: path::clean(&state.cwd),
             mounts,
