@@ -53,6 +53,19 @@ fn a_proxy_that_is_declared_counts() {
 }
 
 #[test]
+fn old_builds_are_forgotten() {
+    let lighter = Lighter::with_busybox();
+    lighter.build("first", "FROM busybox\nRUN true\n", &[]);
+    let builds = lighter.root().join("builds");
+    for number in 0..1100 {
+        fs::create_dir(builds.join(format!("{number:020x}"))).expect("makes an old build");
+    }
+    lighter.build("second", "FROM busybox\nRUN :\n", &[]);
+    assert_eq!(fs::read_dir(builds).expect("lists").count(), 1000);
+    assert_eq!(lighter.ok(["build", "history", "ls", "-q"]).lines().count(), 2);
+}
+
+#[test]
 fn a_link_that_leads_into_what_another_step_takes_is_seen_whole() {
     let lighter = Lighter::with_busybox();
     let dockerfile = "FROM busybox\nCOPY l /x/\nCOPY a/b /y/\n";

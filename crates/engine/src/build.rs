@@ -119,9 +119,16 @@ pub fn build(
     result.map(|outcome| BuildOutcome { id, ..outcome })
 }
 
-/// Deletes what this build and builds that were killed have left, and prunes the build cache, the least recently used
-/// first, until it is small enough. What this build uses stays. Builds that run nothing do not come here.
+/// How many builds stay in the history as long as nobody prunes.
+const HISTORY: usize = 1000;
+
+/// Forgets old builds, deletes what this build and builds that were killed have left, and prunes the build cache, the
+/// least recently used first, until it is small enough. What this build uses stays. Builds that run nothing do not come
+/// here.
 fn clean_up(store: &Store, limit_bytes: Option<u64>) {
+    if let Err(error) = store.forget_builds(HISTORY) {
+        tracing::warn!(%error, "the history becomes longer than it should");
+    }
     let freed = match limit_bytes {
         Some(_) => {
             let wanted = PruneSteps { mounts: true, keep_bytes: limit_bytes, ..PruneSteps::default() };

@@ -123,7 +123,10 @@ impl Store {
     }
 
     /// Removes the oldest builds from the history, so that no more than `keep` stay.
-    pub(crate) fn forget_builds(&self, keep: usize) -> Result<(), FileError> {
+    ///
+    /// # Errors
+    /// When one cannot be moved away.
+    pub fn forget_builds(&self, keep: usize) -> Result<(), FileError> {
         for id in self.builds()?.into_iter().skip(keep) {
             self.bury(&self.layout().build(&id))?;
         }
