@@ -70,6 +70,7 @@ fn a_killed_shim_takes_its_container_with_it_and_is_noticed() {
     assert!(killed.success());
     eventually("the container is down", || field(lighter, "{{.State.Status}}") == "exited");
     assert_eq!(field(lighter, "{{.State.ExitCode}}"), "137");
+    assert_eq!(field(lighter, "{{gt .State.FinishedAt .State.StartedAt}}"), "true");
     let is_gone = || {
         let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         state.is_empty() || state.contains(") Z ")

@@ -324,8 +324,9 @@ fn ended_unseen(state: &mut State) {
     {
         tracing::debug!(%error, "a control group stays");
     }
+    // nobody saw when; this is when it is known
     if state.finished_at.is_none_or(|finished| state.started_at.is_some_and(|started| started > finished)) {
-        state.finished_at = state.started_at;
+        state.finished_at = Some(Timestamp::now());
     }
 }
 
