@@ -50,6 +50,14 @@ pub enum ContextError {
     /// Standard input cannot be read.
     #[error("reading the context from standard input")]
     Stdin(#[source] std::io::Error),
+    /// The address of a repository says something that is not understood.
+    #[error("invalid context `{url}`: {why}")]
+    Address {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Standard input is a Dockerfile, and another one was named.
     #[error("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")]
     TwoFiles,
@@ -163,7 +171,8 @@ pub(crate) fn remote(
 ) -> Result<Context, ContextError> {
     let work = reporter.begin(format!("[internal] load remote build context {url}"));
     let opened = match fetch::git_address(url) {
-        Some(source) => repository(store, &source, url, cancel),
+        Some(Ok(source)) => repository(store, &source, url, cancel),
+        Some(Err(why)) => Err(ContextError::Address { url: url.to_owned(), why }),
         None => behind_address(store, network, url, cancel),
     };
     work.finish(opened)

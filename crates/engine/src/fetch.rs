@@ -7,7 +7,7 @@ mod layers;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use lighter_build::{CancelToken, Fetch, FetchError, FetchedTree, HttpFile, SharedCache, Work};
-use lighter_dockerfile::plan::{GitSource, HttpSource};
+use lighter_dockerfile::plan::{GitReference, GitSource, HttpSource};
 use lighter_image::DiffId;
 use lighter_registry::{Cancel, Client, Config};
 use lighter_store::{Scratch, Store};
@@ -127,33 +127,18 @@ fn without_credentials(uri: &str) -> String {
 }
 
 /// A git repository, where an address is one: `git://…`, `ssh://…`, `git@host:…`, `….git`, each with an optional
-/// `#reference:folder`.
-pub(crate) fn git_address(url: &str) -> Option<GitSource> {
-    let (remote, fragment) = url.split_once('#').unwrap_or((url, ""));
+/// `?branch=…&subdir=…` or `#reference:folder`; an error where that is not understood.
+pub(crate) fn git_address(url: &str) -> Option<Result<GitSource, String>> {
+    let remote = url.split(['#', '?']).next().unwrap_or_default();
     let is_http = remote.starts_with("http://") || remote.starts_with("https://");
     let is_git = remote.starts_with("git://")
         || remote.starts_with("ssh://")
         || is_scp_like(remote)
         || remote.starts_with("github.com/")
-        || is_http
-            && remote
-                .split('?')
-                .next()
-                .and_then(|path| path.rsplit_once('.'))
-                .is_some_and(|(_, last)| last == "git");
-    if !is_git {
-        return None;
-    }
-    let remote =
-        if remote.starts_with("github.com/") { format!("https://{remote}") } else { remote.to_owned() };
-    let (reference, subdirectory) = fragment.split_once(':').unwrap_or((fragment, ""));
-    Some(GitSource {
-        remote,
-        reference: reference.to_owned(),
-        subdirectory: subdirectory.to_owned(),
-        keep_git_dir: false,
-        submodules: true,
-        checksum: None,
+        || is_http && remote.rsplit_once('.').is_some_and(|(_, last)| last == "git");
+    is_git.then(|| {
+        let scheme = if remote.starts_with("github.com/") { "https://" } else { "" };
+        GitReference::of(&format!("{scheme}{url}"))?.into_source(None, None)
     })
 }
 
@@ -169,7 +154,7 @@ mod tests {
     use super::*;
 
     fn check(url: &str, expected: Option<(&str, &str, &str)>) {
-        let source = git_address(url);
+        let source = git_address(url).map(|source| source.expect("understood"));
         let found = source
             .as_ref()
             .map(|source| (source.remote.as_str(), source.reference.as_str(), source.subdirectory.as_str()));
@@ -191,6 +176,9 @@ mod tests {
         check("https://h/r.git#:sub/dir", Some(("https://h/r.git", "", "sub/dir")));
         check("git@h:r.git#main", Some(("git@h:r.git", "main", "")));
         check("github.com/a/b", Some(("https://github.com/a/b", "", "")));
+        check("https://h/r.git?branch=b&subdir=sub", Some(("https://h/r.git", "refs/heads/b", "sub")));
+        check("github.com/a/b?ref=r", Some(("https://github.com/a/b", "r", "")));
+        assert_eq!(git_address("https://h/r.git?x=1"), Some(Err("unexpected query \"x\"".to_owned())));
         check("https://h/archive.tar.gz", None);
         check("http://h/Dockerfile", None);
     }

@@ -29,11 +29,17 @@ impl GitReference {
         if text.starts_with("./") || text.starts_with("../") || text.starts_with("github.com/") {
             return None;
         }
+        let remote = text.split(['#', '?']).next().unwrap_or_default();
+        is_repository(remote).then(|| Self::of(text))
+    }
+
+    /// Takes an address apart that is known to be one of a repository.
+    ///
+    /// # Errors
+    /// What follows the `?` is not understood.
+    pub fn of(text: &str) -> Result<Self, String> {
         let (before, fragment) = text.split_once('#').unwrap_or((text, ""));
         let (remote, query) = before.split_once('?').unwrap_or((before, ""));
-        if !is_repository(remote) {
-            return None;
-        }
         let (reference, folder) = fragment.split_once(':').unwrap_or((fragment, ""));
         let folder = path::clean(&format!("/{folder}"));
         let mut found = Self {
@@ -42,7 +48,7 @@ impl GitReference {
             subdirectory: decode(folder.trim_start_matches('/')),
             ..Self::default()
         };
-        Some(found.query(query).map(|()| found))
+        found.query(query).map(|()| found)
     }
 
     fn query(&mut self, query: &str) -> Result<(), String> {
@@ -86,7 +92,10 @@ impl GitReference {
     }
 
     /// The source that ADD takes, with what its flags say.
-    pub(super) fn into_source(self, keep: Option<bool>, checksum: Option<&str>) -> Result<GitSource, String> {
+    ///
+    /// # Errors
+    /// They say something else than the address.
+    pub fn into_source(self, keep: Option<bool>, checksum: Option<&str>) -> Result<GitSource, String> {
         if let (Some(flag), Some(query)) = (keep, self.keep_git_dir)
             && flag != query
         {
