@@ -1,4 +1,4 @@
-//! `/dev`: a small file system in memory with the host's harmless devices.
+//! `/dev`: a small file system in memory with harmless devices.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -9,13 +9,15 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::locate::{self, PointKind};
+use super::nodes::Nodes;
 use super::root::MountedRoot;
 use super::{At, Result};
 use crate::detached::{self, DATA_ONLY, MountOption};
 use crate::message::{Host, Stage};
 use crate::spec::{Namespace, Spec};
 
-const NODES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// The devices of every container, with their minor numbers.
+const NODES: [(&str, u32); 6] = [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9), ("tty", 0)];
 
 const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
@@ -35,6 +37,8 @@ pub(super) struct Dev {
     pub(super) top: OwnedFd,
     /// The top directory of its `/dev/pts`.
     pub(super) terminals: OwnedFd,
+    /// Makes its nodes.
+    pub(super) nodes: Nodes,
 }
 
 /// Makes `/dev` with all below it, and attaches it in the root.
@@ -60,12 +64,14 @@ pub(super) fn attach(spec: &Spec, host: Host, root: &MountedRoot, memory: Option
     attach_memory(&top, spec, memory)?;
     if spec.privileged {
         show_all_devices(&top, may_make_nodes).at(Stage::Mounts, name)?;
-    } else {
-        for node in NODES {
-            show_device(&top, node).at(Stage::Mounts, || format!("/dev/{node}"))?;
+    }
+    let nodes = Nodes::new(host).at(Stage::Mounts, name)?;
+    if !spec.privileged {
+        for (node, minor) in NODES {
+            show_device(&top, &nodes, node, minor).at(Stage::Mounts, || format!("/dev/{node}"))?;
         }
     }
-    Ok(Dev { top, terminals })
+    Ok(Dev { top, terminals, nodes })
 }
 
 /// Attaches `/dev/pts`.
@@ -121,15 +127,10 @@ fn attach_memory(top: &OwnedFd, spec: &Spec, memory: Option<OwnedFd>) -> Result<
     }
 }
 
-/// Shows a device of the host under the same name.
-///
-/// Its node is the host's own, on the host's file system: that needs no right to make nodes, and `/dev` itself can be
-/// mounted so that nodes which a container makes there are dead.
-fn show_device(top: &OwnedFd, name: &str) -> std::result::Result<(), Errno> {
-    let node = match detached::copy_of(&Path::new("/dev").join(name), false) {
-        Ok(node) => node,
-        Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(error),
+/// Shows one of the devices of every container.
+fn show_device(top: &OwnedFd, nodes: &Nodes, name: &str, minor: u32) -> std::result::Result<(), Errno> {
+    let Some(node) = nodes.standard(name, minor)? else {
+        return Ok(());
     };
     let name = locate::c_name(name.as_ref())?;
     empty_file(top, &name)?;

@@ -29,6 +29,7 @@ mod keeper;
 mod limits;
 mod locate;
 mod mounts;
+mod nodes;
 mod paths;
 mod program;
 mod reaper;
@@ -192,6 +193,7 @@ fn set_up(caller: &Caller, spec: &Spec, host: Host, tie: Option<&keeper::Tie>) -
         paths::make_root_read_only()?;
     }
     terminal::begin_session(terminal.as_ref())?;
+    terminal::own_null()?;
     terminal::own_streams(spec.user.uid)?;
     let identity = identity::Identity {
         user: &spec.user,
@@ -225,7 +227,7 @@ fn mount_everything(caller: &Caller, spec: &Spec, host: Host) -> Result<Option<O
     let root = root::mount(caller, spec, host, &sources)?;
     mounts::attach_system(spec, host, &root)?;
     let dev = dev::attach(spec, host, &root, memory)?;
-    mounts::attach_all(sources, &root)?;
+    mounts::attach_all(sources, &root, &dev.nodes)?;
     let terminal =
         if spec.tty { Some(terminal::open(caller, &dev, spec.window, spec.user.uid)?) } else { None };
     root.pivot()?;
@@ -258,6 +260,7 @@ fn join_running(caller: &Caller, spec: &ExecSpec, target: i32) -> Result<i32> {
     let terminal =
         if spec.tty { Some(terminal::open_in_place(caller, spec.window, spec.user.uid)?) } else { None };
     terminal::begin_session(terminal.as_ref())?;
+    terminal::own_null()?;
     terminal::own_streams(spec.user.uid)?;
     let identity = identity::Identity {
         user: &spec.user,

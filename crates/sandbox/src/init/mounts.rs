@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::locate::{self, PointKind, locate};
+use super::nodes::Nodes;
 use super::root::MountedRoot;
 use super::{At, Result};
 use crate::detached::{self, DATA_ONLY, MountOption};
@@ -29,6 +30,8 @@ pub(super) struct Source {
     pub(super) stub: Stub,
     /// Attributes that it gets when it has its mode.
     attributes: u64,
+    /// Whether it is a device that was asked for, of which the container gets a node of its own.
+    is_device: bool,
 }
 
 /// Mounts that are shared with the host, by their target.
@@ -77,6 +80,7 @@ pub(super) fn open_sources(spec: &Spec, host: Host, mut shared: Shared) -> Resul
             point: PointKind::File,
             stub: Stub::Transient,
             attributes: 0,
+            is_device: true,
         })
     });
     let mut sources = spec
@@ -118,7 +122,8 @@ fn open_source(mount: &Mount, spec: &Spec, host: Host, shared: Option<OwnedFd>) 
     }
     let point = if is_open { Ok(PointKind::Open) } else { locate::point_kind(&detached) };
     let point = point.at(Stage::Mounts, || mount.target.clone())?;
-    Ok(Source { mount: detached, target: mount.target.clone(), point, stub: mount.stub, attributes: later })
+    let target = mount.target.clone();
+    Ok(Source { mount: detached, target, point, stub: mount.stub, attributes: later, is_device: false })
 }
 
 fn describe(source: &Path, mount: &Mount) -> String {
@@ -220,8 +225,11 @@ fn part_of(stack: &OwnedFd, source: &str) -> std::result::Result<OwnedFd, Errno>
 }
 
 /// Attaches all mounts of the spec in the root.
-pub(super) fn attach_all(sources: Vec<Source>, root: &MountedRoot) -> Result<()> {
-    for source in sources {
+pub(super) fn attach_all(sources: Vec<Source>, root: &MountedRoot, nodes: &Nodes) -> Result<()> {
+    for mut source in sources {
+        if source.is_device {
+            source.mount = nodes.like(source.mount).at(Stage::Mounts, || source.target.clone())?;
+        }
         let point = root.point(&source.target, source.point)?;
         if source.point == PointKind::Open {
             take_mode(&source, &point).at(Stage::Mounts, || source.target.clone())?;

@@ -1,8 +1,8 @@
 //! The terminal of a container, and the session around its program.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, fchown, fstat, openat};
+use rustix::fs::{CWD, FileType, Gid, Mode, OFlags, Uid, fchown, fstat, makedev, openat};
 use rustix::io::Errno;
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
@@ -64,6 +64,38 @@ pub(super) fn begin_session(terminal: Option<&OwnedFd>) -> Result<()> {
     dup2_stdin(terminal).at(Stage::Terminal, name)?;
     dup2_stdout(terminal).at(Stage::Terminal, name)?;
     dup2_stderr(terminal).at(Stage::Terminal, name)
+}
+
+/// Puts the container's own `/dev/null` in the place of the host's at the standard streams: whoever has a file open can
+/// change its mode and owner.
+pub(super) fn own_null() -> Result<()> {
+    let name = || "/dev/null".to_owned();
+    let is_null = |open: BorrowedFd<'_>| -> Result<bool> {
+        let status = fstat(open).at(Stage::Terminal, name)?;
+        let is_device = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice;
+        Ok(is_device && status.st_rdev == makedev(1, 3))
+    };
+    let mut own = None;
+    for (number, stream) in [stdin(), stdout(), stderr()].into_iter().enumerate() {
+        if !is_null(stream)? {
+            continue;
+        }
+        if own.is_none() {
+            match openat(CWD, "/dev/null", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()) {
+                Ok(null) if is_null(null.as_fd())? => own = Some(null),
+                // what is there is something else, which was asked for
+                _ => return Ok(()),
+            }
+        }
+        let Some(own) = &own else { return Ok(()) };
+        match number {
+            0 => dup2_stdin(own),
+            1 => dup2_stdout(own),
+            _ => dup2_stderr(own),
+        }
+        .at(Stage::Terminal, name)?;
+    }
+    Ok(())
 }
 
 /// Gives pipes at the standard streams to the user, so that `/dev/stdout` can be opened by name.

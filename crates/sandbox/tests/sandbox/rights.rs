@@ -1,6 +1,8 @@
 //! What a sandboxed process may do.
 
-use lighter_sandbox::{Capabilities, Namespace, Network, Resource, Rlimit, Seccomp, User};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use lighter_sandbox::{Capabilities, Device, Namespace, Network, Resource, Rlimit, Seccomp, User};
 
 use crate::fixture::{Fixture, output_of, start, succeed};
 
@@ -12,6 +14,7 @@ pub(crate) const CASES: &[crate::Case] = &[
     ("rights::namespaces_can_be_joined", namespaces_can_be_joined),
     ("rights::host_is_out_of_reach", host_is_out_of_reach),
     ("rights::device_nodes_are_dead", device_nodes_are_dead),
+    ("rights::device_nodes_are_its_own", device_nodes_are_its_own),
     ("rights::names_and_parameters", names_and_parameters),
     ("rights::limits", limits),
     ("rights::network_choices", network_choices),
@@ -116,6 +119,33 @@ fn device_nodes_are_dead() {
         "for d in / /dev /tmp; do mknod $d/n c 1 5 2>/dev/null && head -c 1 $d/n 2>/dev/null; rm -f $d/n; done; echo done",
     );
     assert_eq!(out, "done\n");
+}
+
+/// What a container does to the nodes of its devices stays with it.
+fn device_nodes_are_its_own() {
+    let hosts = || ["null", "zero", "full", "random", "urandom", "tty"].map(|name| {
+        let status = std::fs::metadata(format!("/dev/{name}")).unwrap();
+        (name, status.mode(), status.uid(), status.gid(), status.mtime())
+    });
+    let before = hosts();
+    let fixture = Fixture::new();
+    let mut spec = fixture.script(
+        "cd /dev; for d in null zero full random urandom tty asked /proc/self/fd/0; do \
+         chmod 646 $d; chown 5:5 $d; touch -d @1 $d; done 2>/dev/null; \
+         for d in zero full random urandom asked; do head -c 1 $d | wc -c; done; echo x > null && wc -c < null",
+    );
+    spec.devices = vec![Device { source: "/dev/zero".into(), target: "/dev/asked".to_owned() }];
+    let outcome = crate::fixture::run(&spec);
+    let after = hosts();
+    if before != after {
+        for (name, mode, uid, gid, _) in before {
+            let path = format!("/dev/{name}");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            std::os::unix::fs::chown(&path, Some(uid), Some(gid)).unwrap();
+        }
+    }
+    assert_eq!(before, after);
+    assert_eq!(outcome.output, "1\n1\n1\n1\n1\n0\n");
 }
 
 fn names_and_parameters() {
