@@ -17,7 +17,8 @@ use crate::message::{Host, Stage};
 use crate::spec::{Namespace, Spec};
 
 /// The devices of every container, with their minor numbers.
-const NODES: [(&str, u32); 6] = [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9), ("tty", 0)];
+const NODES: [(&str, u32); 6] =
+    [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9), ("tty", 0)];
 
 const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),

@@ -93,8 +93,8 @@ impl Nodes {
 
 fn hidden_place() -> Result<OwnedFd, Errno> {
     let options = [MountOption::Value("mode", b"700"), MountOption::Value("size", b"64k")];
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let place = detached::new_file_system("tmpfs", "tmpfs", &options, attributes)?;
+    // programs map `/dev/zero` to run what they put there
+    let place = detached::new_file_system("tmpfs", "tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NOSUID)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     // only what is attached can be copied
     let host = openat(CWD, "/dev", flags, Mode::empty())?;

@@ -123,10 +123,12 @@ fn device_nodes_are_dead() {
 
 /// What a container does to the nodes of its devices stays with it.
 fn device_nodes_are_its_own() {
-    let hosts = || ["null", "zero", "full", "random", "urandom", "tty"].map(|name| {
-        let status = std::fs::metadata(format!("/dev/{name}")).unwrap();
-        (name, status.mode(), status.uid(), status.gid(), status.mtime())
-    });
+    let hosts = || {
+        ["null", "zero", "full", "random", "urandom", "tty"].map(|name| {
+            let status = std::fs::metadata(format!("/dev/{name}")).unwrap();
+            (name, status.mode(), status.uid(), status.gid(), status.mtime())
+        })
+    };
     let before = hosts();
     let fixture = Fixture::new();
     let mut spec = fixture.script(
