@@ -1,7 +1,7 @@
 //! Reading a tar stream that may come from anyone.
 
 use std::io::{self, BufReader, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use super::header::{self, Header};
 use super::pax::Records;
@@ -19,7 +19,12 @@ pub struct Reader<R> {
     stored: u64,
     padding: u64,
     cursor: Cursor,
+    /// The length of all holes so far.
+    holes_bytes: u64,
 }
+
+/// Holes that are made without a look at the disk.
+const FREE_HOLES_BYTES: u64 = 64 << 20;
 
 /// The most digits that a number of 64 bits has.
 const MAX_DIGITS: usize = 20;
@@ -42,7 +47,7 @@ impl<R: Read> Reader<R> {
     /// Reads from the start of a stream.
     pub fn new(input: R) -> Self {
         let input = BufReader::with_capacity(64 * 1024, input);
-        Self { input, stored: 0, padding: 0, cursor: Cursor::solid(0) }
+        Self { input, stored: 0, padding: 0, cursor: Cursor::solid(0), holes_bytes: 0 }
     }
 
     /// Reads on to the next member, past what was not read of the last; `None` at the end of the archive.
@@ -234,6 +239,18 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
+    /// Holes take no room, but whoever reads them goes through them: together they may be as long as what the disk could
+    /// still hold, as if they were written.
+    fn allow_hole(&mut self, to: BorrowedFd<'_>, length: u64) -> io::Result<()> {
+        self.holes_bytes = self.holes_bytes.saturating_add(length);
+        if self.holes_bytes <= FREE_HOLES_BYTES {
+            return Ok(());
+        }
+        let disk = rustix::fs::fstatvfs(to)?;
+        let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if self.holes_bytes > free_bytes { Err(rustix::io::Errno::NOSPC.into()) } else { Ok(()) }
+    }
+
     /// Writes the content of the last member into an empty file, holes as holes.
     ///
     /// # Errors
@@ -247,6 +264,9 @@ impl<R: Read> Reader<R> {
             match self.cursor.next() {
                 Next::End => break,
                 Next::Hole(length) => {
+                    if let Err(error) = self.allow_hole(to, length) {
+                        return Ok(Err(error));
+                    }
                     self.cursor.advance(length);
                     at += length;
                     ends_in_hole = true;

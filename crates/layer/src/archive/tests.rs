@@ -193,6 +193,22 @@ fn headers_that_ask_for_too_much_are_refused() {
 }
 
 #[test]
+fn holes_count_as_what_they_would_take() {
+    let records = [("GNU.sparse.size", "1099511627776"), ("GNU.sparse.map", "1024,5")];
+    let member = with_records(&records, b"first");
+    // a pebibyte
+    let archive = member.repeat(1 << 10);
+    let mut reader = Reader::new(&archive[..]);
+    let file = tempfile::tempfile().unwrap();
+    let refused = (0..1 << 10).find_map(|_| {
+        reader.next_member().unwrap().unwrap();
+        file.set_len(0).unwrap();
+        reader.copy_content(&file).unwrap().err()
+    });
+    assert_eq!(refused.map(|error| error.kind()), Some(std::io::ErrorKind::StorageFull));
+}
+
+#[test]
 fn a_map_of_holes_without_an_end_is_not_kept_in_memory() {
     let records = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.realsize", "8000")];
     let archive = with_records(&records, &vec![b'1'; 4 << 20]);
