@@ -28,7 +28,8 @@ pub(crate) fn passed_on(name: &str) -> Option<String> {
 /// Where the store is: `$LIGHTER_ROOT`, else a system directory for root and the data directory of anyone else.
 pub(crate) fn store() -> Option<PathBuf> {
     if let Some(root) = variable("LIGHTER_ROOT") {
-        return Some(root.into());
+        // what serves a container works elsewhere
+        return Some(std::path::absolute(&root).unwrap_or_else(|_| root.into()));
     }
     if rustix::process::geteuid().is_root() {
         return Some(SYSTEM_STORE.into());
