@@ -175,8 +175,10 @@ pub fn start(
     if attach.is_some() {
         super::events::note(store, &container, "attach", &[]);
     }
-    let (child, stream) =
-        shim::start(store, runtime, &container.record.id, attach).map_err(ClientError::Shim)?;
+    let (child, stream) = shim::start(store, runtime, &container.record.id, attach).map_err(|error| {
+        give_up(store, &container);
+        ClientError::Shim(error)
+    })?;
     let mut attachment = Attachment {
         stream,
         container: container.record.id.short().to_owned(),
@@ -189,6 +191,15 @@ pub fn start(
         attachment.no_network = no_network;
     }
     Ok(attachment)
+}
+
+/// Removes a container without a shim that was to be removed at its end.
+fn give_up(store: &Store, container: &Container) {
+    if container.state.settings.host.auto_remove
+        && let Err(error) = super::remove(store, container.record.id.as_str(), false, true)
+    {
+        tracing::warn!(%error, container = container.record.id.short(), "a container that was not started stays");
+    }
 }
 
 /// Attaches to the streams of a running container.
