@@ -1,5 +1,7 @@
 //! `run` in the foreground: what the process gets, and what comes back.
 
+use std::process::Command;
+
 use lighter_tests::Lighter;
 
 #[test]
@@ -83,4 +85,54 @@ fn what_cannot_be_kept_is_refused() {
         let words = ["is not supported", name.trim_start_matches("--")];
         assert!(said.err.contains(words[0]) || said.err.contains(words[1]), "{flag}\n{}", said.all());
     }
+}
+
+#[test]
+fn a_store_may_be_named_from_where_one_is() {
+    let lighter = Lighter::with_busybox();
+    for root in ["store", "./store//."] {
+        let mut command = lighter.command(["run", "--rm", "--network", "none", "busybox", "echo", "ran"]);
+        let parent = lighter.root().parent().expect("a parent").to_owned();
+        let output = command.env("LIGHTER_ROOT", root).current_dir(parent).output().expect("runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "ran\n", "{root}: {said}");
+    }
+}
+
+#[test]
+fn a_caller_without_children_hears_of_their_end() {
+    let lighter = Lighter::with_busybox();
+    let context = lighter.context("FROM busybox\nRUN exit 0\n", &[]);
+    let context = context.to_str().expect("text");
+    for (words, code) in [
+        (vec!["run", "--rm", "--network", "none", "busybox", "sh", "-c", "exit 3"], 3),
+        (vec!["build", "-q", "--network", "none", context], 0),
+    ] {
+        let direct = lighter.command(words);
+        let mut command = Command::new("timeout");
+        command.args(["30", "env", "--ignore-signal=CHLD"]).arg(direct.get_program()).args(direct.get_args());
+        for (name, value) in direct.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        let output = command.output().expect("runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+    }
+}
+
+#[test]
+fn what_could_not_be_started_is_removed_if_asked() {
+    let lighter = Lighter::with_busybox();
+    let direct = lighter.command(["run", "--rm", "--network", "none", "busybox", "true"]);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "umount -l /proc || exit 99; exec \"$0\" \"$@\""]);
+    command.arg(direct.get_program()).args(direct.get_args());
+    for (name, value) in direct.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    match command.output() {
+        Ok(output) if output.status.code() == Some(125) => {}
+        _ => return, // nothing can be unmounted here
+    }
+    assert_eq!(lighter.ok(["ps", "-aq"]), "");
 }

@@ -25,6 +25,13 @@ pub(crate) fn survive_file_limit() {
     }
 }
 
+/// Lets ended children be waited for, whatever this program was started with.
+pub(crate) fn hear_of_children() {
+    if let Err(error) = lighter_engine::hear_of_children() {
+        tracing::warn!(%error, "how a child ends may not be known");
+    }
+}
+
 /// Cancels a token when the program is asked to end.
 ///
 /// # Errors

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         lighter_engine::failpoint::Order::obey(&order).expect("`LIGHTER_FAILPOINT` is an order")
     });
     interrupt::survive_file_limit();
+    interrupt::hear_of_children();
     if let Some(code) = lighter_engine::container::run_hidden_verb() {
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }

@@ -13,7 +13,7 @@ pub mod push;
 pub mod system;
 
 pub use lighter_registry as registry;
-pub use lighter_sandbox::{EnterError, enter_user_namespace};
+pub use lighter_sandbox::{EnterError, enter_user_namespace, hear_of_children};
 pub use lighter_store::Store;
 #[cfg(feature = "failpoints")]
 pub use lighter_store::failpoint;

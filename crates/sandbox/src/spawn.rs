@@ -13,7 +13,7 @@ use crate::process::{Process, WaitError};
 use crate::spawner::{self, Kind, Request, Started};
 use crate::spec::{ExecSpec, Namespace, Network, Spec};
 use crate::stdio::{Stdio, Stream};
-use crate::{control, userns};
+use crate::{control, sys, userns};
 
 /// What to add where the machine lets this process make no namespaces: who reads it needs to know what to ask for.
 pub(crate) fn forbidden(error: &std::io::Error) -> &'static str {
@@ -130,6 +130,14 @@ pub fn exec_in(target: i32, spec: &ExecSpec, stdio: Stdio) -> Result<Process, Sa
     let order = Order::Exec { spec: Box::new(spec.clone()), target };
     let kind = Kind { namespaces: 0, keeper: false };
     start(&order, Request { kind, pid_namespace: Some(pid_namespace), another_follows: false }, stdio)
+}
+
+/// Gives the end of children its usual meaning: who was started with it ignored could not wait for any.
+///
+/// # Errors
+/// When the system refuses.
+pub fn hear_of_children() -> std::io::Result<()> {
+    Ok(sys::default_signal(libc::SIGCHLD)?)
 }
 
 fn host() -> Host {

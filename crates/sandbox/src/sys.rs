@@ -338,12 +338,18 @@ pub(crate) fn wait_signal() -> Result<i32> {
     Ok(signal)
 }
 
-/// Lets one signal through, with its default action; what else is blocked stays so.
-pub(crate) fn admit_signal(signal: i32) -> Result<()> {
+/// Gives one signal its default action; whether it is blocked stays as it is.
+pub(crate) fn default_signal(signal: i32) -> Result<()> {
     // SAFETY: the default action runs no code of ours.
     if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
         return Err(last_errno());
     }
+    Ok(())
+}
+
+/// Lets one signal through, with its default action; what else is blocked stays so.
+pub(crate) fn admit_signal(signal: i32) -> Result<()> {
+    default_signal(signal)?;
     let mut one = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: `one` is writable memory of that type.
     unsafe { libc::sigemptyset(one.as_mut_ptr()) };
