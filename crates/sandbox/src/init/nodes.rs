@@ -42,7 +42,7 @@ impl Nodes {
         let own = self.make(FileType::CharacterDevice, mode, makedev(major, minor), None);
         match own {
             Err(Errno::PERM) => {}
-            made => return made.map(Some),
+            other => return other.map(Some),
         }
         match detached::copy_of(&Path::new("/dev").join(name), false) {
             Ok(node) => self.fixed(node).map(Some),
@@ -61,7 +61,7 @@ impl Nodes {
         let mode = Mode::from_raw_mode(status.st_mode & 0o7777);
         match self.make(kind, mode, status.st_rdev, Some(&status)) {
             Err(Errno::PERM) => self.fixed(node),
-            made => made,
+            other => other,
         }
     }
 
