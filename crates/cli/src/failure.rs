@@ -89,7 +89,29 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
         }
         next = cause.source();
     }
-    in_plain_words(text)
+    harmless(&in_plain_words(text))
+}
+
+/// The longest text that is shown whole; of a longer one, this much of its beginning and half as much of its end.
+const LONGEST_TEXT: usize = 4096;
+
+/// A text with names in it that others chose: nothing in it that a terminal would obey, and no end of it.
+fn harmless(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if (c.is_control() && !matches!(c, '\n' | '\t')) || turns(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    if shown.len() > LONGEST_TEXT * 2 {
+        let head = shown.floor_char_boundary(LONGEST_TEXT);
+        let tail = shown.ceil_char_boundary(shown.len() - LONGEST_TEXT / 2);
+        shown.replace_range(head..tail, " … ");
+    }
+    shown
 }
 
 /// What the system says, as Docker says it: in lower case, without the number of the error.
@@ -129,5 +151,20 @@ mod tests {
         let check = |text: &str, expected| assert_eq!(Failure::new(text).text, expected);
         check("Is a directory (os error 21): No such (os error x)", "is a directory: No such (os error x)");
         check("Other (os error 2) (os error 13", "Other (os error 13");
+    }
+
+    #[test]
+    fn names_that_others_chose_are_shown_and_not_obeyed() {
+        let check = |name: &'static str, expected: &str| {
+            let error = Writing { what: name, source: io::Error::from(io::ErrorKind::NotFound) };
+            assert_eq!(chain(&error), format!("writing {expected}: entity not found"));
+        };
+        check("\u{1b}]0;x\u{7}", "\\u{1b}]0;x\\u{7}");
+        check("a\rb\u{9b}2J\u{202e}", "a\\rb\\u{9b}2J\\u{202e}");
+        check("ü\n\tx", "ü\n\tx");
+        let long =
+            chain(&Writing { what: "é".repeat(9000).leak(), source: io::Error::from_raw_os_error(36) });
+        assert!(long.len() < 6200 && long.starts_with("writing éé"), "{}", long.len());
+        assert!(long.contains("é … é") && long.ends_with("too long"), "{long}");
     }
 }
