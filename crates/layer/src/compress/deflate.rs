@@ -3,7 +3,7 @@
 //! Each position has one candidate: where the same five bytes were met last. It is taken if it matches, and few of the
 //! positions inside a match are remembered. Everything else is there so that the processor need not guess: whether a candidate
 //! is too far away is computed along with whether its bytes differ, a match of up to sixteen bytes is measured without asking
-//! whether it ends in the first eight, literals are counted where they are found to be such, and four of them at a time are
+//! whether it ends in the first eight, literals are counted where they are found to be such, and eight of them at a time are
 //! written without asking how many they are. Half of the time would be spent on wrong guesses otherwise.
 //!
 //! The bytes are a function of the input. Changing a rule here changes the digests of what is pushed.
@@ -230,20 +230,20 @@ impl Deflate {
         let mut at = block.begin;
         for found in &self.matches {
             let mut left = found.literals as usize;
-            // where there are not four more bytes, a match has been cut into several and no literals are between them
-            while let Some(four) = input[at..].first_chunk::<4>() {
-                for (index, literal) in four.iter().enumerate() {
-                    bits.put_code(if index < left {
-                        codes.literals[usize::from(*literal)]
-                    } else {
-                        Code::NONE
-                    });
+            // where there are not eight more bytes, a match has been cut into several and no literals are between them
+            while let Some(eight) = input[at..].first_chunk::<8>() {
+                let mut places = 0..;
+                for four in eight.as_chunks::<4>().0 {
+                    for (literal, place) in four.iter().zip(&mut places) {
+                        let code = codes.literals[usize::from(*literal)];
+                        bits.put_code(if place < left { code } else { Code::NONE });
+                    }
+                    bits.drain();
                 }
-                bits.drain();
-                if left <= 4 {
+                if left <= 8 {
                     break;
                 }
-                (at, left) = (at + 4, left - 4);
+                (at, left) = (at + 8, left - 8);
             }
             at += left + usize::from(found.length);
             bits.put_code(codes.lengths[usize::from(found.length)]);
