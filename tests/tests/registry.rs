@@ -367,12 +367,16 @@ fn a_killed_push_does_not_send_again_what_is_there() {
     let (registry, lighter) = (Registry::start(), Lighter::with_busybox());
     let name = format!("{}/k:x", registry.host());
     lighter.build(&name, "FROM busybox\nRUN echo 1 > /1\nRUN echo 2 > /2\n", &[]);
-    // the last of the uploads never ends
+    // the bytes of the third layer never arrive
     registry.order(
-        Fault::on("PUT", "/blobs/uploads/").after(2).times(1).with(Trouble::Stall(Duration::from_secs(20))),
+        Fault::on("PATCH", "/blobs/uploads/").after(2).times(1).with(Trouble::Stall(Duration::from_secs(20))),
     );
-    let puts = || registry.requests().iter().filter(|asked| asked.method == "PUT").count();
-    killed(&lighter, &["push", &name], "the push", || puts() >= 3);
+    let (place, diffs) = (format!("{}/k", registry.host()), lighter.root().join("diffs"));
+    let remembered = || {
+        let found = Command::new("grep").args(["-rlF", &place]).arg(&diffs).output().expect("grep runs");
+        found.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count()
+    };
+    killed(&lighter, &["push", &name], "the push", || remembered() == 2);
     assert!(registry.manifest("k", "x").is_none());
     let again = lighter.ok(["push", &name]);
     assert_eq!(again.matches(": Layer already exists").count(), 2, "{again}");

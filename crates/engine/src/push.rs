@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::SystemTime;
 
-use lighter_image::{Descriptor, DiffId, Document, Manifest, Reference, media_type, parse_document};
+use lighter_image::{Descriptor, DiffId, Digest, Document, Manifest, Reference, media_type, parse_document};
 pub use lighter_layer::compress::Format as CompressionFormat;
 use lighter_layer::compress::{Format, Workers};
 use lighter_registry::{Client, FetchError, TransferEvent};
@@ -198,13 +198,14 @@ pub fn push(
         packers: &packers,
         workers: &workers,
     };
-    let layers = send_layers(&sender, image, original.as_ref().map(|original| &original.manifest))?;
     let config = (image.record.id.0, image.config_bytes.len() as u64);
-    let mut open = |offset: u64| -> io::Result<Box<dyn io::Read>> {
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(image.config_bytes.len());
-        Ok(Box::new(io::Cursor::new(image.config_bytes[from..].to_vec())))
-    };
-    client.push_blob(&reference, config, &[], &mut open, &lighter_registry::ignore_events)?;
+    let layers = thread::scope(|scope| {
+        // it waits for none of the layers, and each request is a way there and back
+        let sending = scope.spawn(|| send_config(client, &reference, config, &image.config_bytes));
+        let layers = send_layers(&sender, image, original.as_ref().map(|original| &original.manifest))?;
+        sending.join().unwrap_or(Err(PushError::Cancelled))?;
+        Ok::<_, PushError>(layers)
+    })?;
     let notes = Notes::of(&image.record.annotations);
     let same = |original: &Original| {
         let digests = |layers: &[Descriptor]| layers.iter().map(|layer| layer.digest).collect::<Vec<_>>();
@@ -262,6 +263,20 @@ impl Original {
             }
         })
     }
+}
+
+fn send_config(
+    client: &Client,
+    reference: &Reference,
+    config: (Digest, u64),
+    bytes: &[u8],
+) -> Result<(), PushError> {
+    let mut open = |offset: u64| -> io::Result<Box<dyn io::Read>> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        Ok(Box::new(io::Cursor::new(bytes[from..].to_vec())))
+    };
+    client.push_blob(reference, config, &[], &mut open, &lighter_registry::ignore_events)?;
+    Ok(())
 }
 
 /// Brings all layers there, some at a time; how they are there.
