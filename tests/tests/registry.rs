@@ -526,6 +526,20 @@ fn lighter_image_digest(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn what_a_registry_warns_of_is_passed_on() {
+    let warning = Some("299 - \"this registry moves\"");
+    let (registry, lighter) =
+        (Registry::with(Options { warning, ..Options::default() }), Lighter::with_busybox());
+    let name = format!("{}/a:x", registry.host());
+    lighter.build(&name, "FROM busybox\n", &[]);
+    let expected = format!("WARNING: {}: this registry moves\n", registry.host());
+    for verb in ["push", "pull"] {
+        let output = lighter.run([verb, "-q", &name]);
+        assert_eq!((output.code, output.err.as_str()), (0, expected.as_str()), "{verb}");
+    }
+}
+
+#[test]
 fn the_real_registry_agrees() {
     let program = "/usr/bin/docker-registry";
     if !Path::new(program).exists() {

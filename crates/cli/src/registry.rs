@@ -4,7 +4,7 @@ use crate::environment;
 use crate::failure::{self, Failure};
 use crate::session::Session;
 use lighter_engine::registry::config::{Certificates, CredentialSources, FileKind, Proxies, Registries};
-use lighter_engine::registry::{Cancel, Client, Config, Secret};
+use lighter_engine::registry::{Cancel, Client, Config, Secret, Warning};
 use lighter_image::Reference;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,6 +64,13 @@ pub(crate) fn client(session: &Session, stopped: &Arc<AtomicBool>) -> Result<Cli
 /// A text that is no name, in Docker's words.
 pub(crate) fn read_name(client: &Client, text: &str) -> Result<Reference, Failure> {
     client.config().registries.read_name(text).map_err(|error| Failure::new(failure::chain(&error)))
+}
+
+/// Passes on what registries want people to know: to standard error, once, whatever came of the command.
+pub(crate) fn pass_warnings_on(session: &Session, client: &Client) {
+    for Warning { host, text } in client.warnings() {
+        session.remark(&format!("WARNING: {host}: {text}"));
+    }
 }
 
 /// Where the containers tools keep credentials.

@@ -12,6 +12,7 @@ use crate::credential::Credentials;
 use crate::transport::error::TransportError;
 use crate::transport::exchange::Http;
 use crate::transport::session::Session;
+use crate::transport::warning::Warning;
 
 /// Talks to registries. Making one costs nothing: connections, certificates and credentials come when needed.
 pub struct Client {
@@ -43,6 +44,14 @@ impl Client {
     /// The settings it was made with.
     pub fn config(&self) -> &Config {
         &self.http.config
+    }
+
+    /// What registries have wanted people to know so far, each once.
+    ///
+    /// # Source
+    /// OCI distribution-spec, "Warnings".
+    pub fn warnings(&self) -> Vec<Warning> {
+        self.http.warnings.all()
     }
 
     /// What tells it to stop.

@@ -4,6 +4,7 @@ use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::transport::challenge::{Challenge, challenges};
 use crate::transport::retry::retry_after;
+use crate::transport::warning::warnings;
 use crate::{Url, pull, tags};
 
 /// The longest value of any test that is quick.
@@ -24,6 +25,9 @@ pub fn check_headers(lines: &[u8]) {
     }
     challenges(&headers).iter().for_each(check_challenge);
     let _ = retry_after(&headers);
+    for text in warnings(&headers) {
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+    }
     for value in headers.values().filter_map(|value| value.to_str().ok()).filter(|text| text.len() < LONGEST)
     {
         check_value(value);

@@ -42,3 +42,4 @@ pub use tags::TagsError;
 pub use transport::error::{Refusal, RequestName, ServerError, TransportError};
 pub use transport::tls::TlsError;
 pub use transport::url::{Url, UrlError};
+pub use transport::warning::Warning;

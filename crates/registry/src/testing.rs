@@ -48,6 +48,8 @@ pub struct Options {
     pub least_chunk_bytes: Option<u64>,
     /// Where its uploads are, if not at the host that was asked.
     pub uploads_at: Option<&'static str>,
+    /// What each of its answers says in a `Warning` header.
+    pub warning: Option<&'static str>,
 }
 
 /// A registry on a loopback port. It ends when it is dropped.

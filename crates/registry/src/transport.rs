@@ -10,6 +10,7 @@
 //! | `session` | all of that for one host, remembered |
 //! | `ping` | whether a host speaks https or plain http |
 //! | `retry` | again, and when |
+//! | `warning` | what registries want people to know |
 //! | `error` | why not |
 
 mod basic;
@@ -26,3 +27,4 @@ pub(crate) mod session;
 pub(crate) mod tls;
 mod token;
 pub(crate) mod url;
+pub(crate) mod warning;

@@ -23,33 +23,46 @@ impl Verb for Pull {
         let platform = self.platform.as_deref().map_or_else(|| Ok(Platform::host()), platform::parse)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let client = registry::client(session, &stopped)?;
-        let named = registry::read_name(&client, &self.name)?;
+        let outcome = self.all(session, &platform, (&client, &stopped));
+        registry::pass_warnings_on(session, &client);
+        outcome.map(|()| 0)
+    }
+}
+
+impl Pull {
+    fn all(
+        &self,
+        session: &Session,
+        platform: &Platform,
+        (client, stopped): (&Client, &Arc<AtomicBool>),
+    ) -> Result<(), Failure> {
+        let named = registry::read_name(client, &self.name)?;
         if self.all_tags && (named.tag().is_some() || named.digest().is_some()) {
             return Err(Failure::new("tag can't be used with --all-tags/-a"));
         }
         let store = session.open_store()?;
-        let _watch = interrupt::sets(&stopped)?;
+        let _watch = interrupt::sets(stopped)?;
         let telling = Telling { session, quiet: self.quiet, aside: false };
         if !self.all_tags {
             if named.tag().is_none() && named.digest().is_none() {
                 telling.line("Using default tag: latest")?;
             }
-            let pulled = one(&telling, &store, &client, &named, &platform)?;
+            let pulled = one(&telling, &store, client, &named, platform)?;
             telling.line(&status(&pulled.reference, pulled.is_newer))?;
-            if self.platform.is_some() && !pulled.platform.satisfies(&platform) {
+            if self.platform.is_some() && !pulled.platform.satisfies(platform) {
                 telling.line(&format!(
                     "WARNING: {}",
-                    platform::mismatch(&pulled.reference.familiar(), &pulled.platform, &platform)
+                    platform::mismatch(&pulled.reference.familiar(), &pulled.platform, platform)
                 ))?;
             }
-            return session.print(&format!("{}\n", pulled.reference)).map(|()| 0);
+            return session.print(&format!("{}\n", pulled.reference));
         }
         let mut is_newer = false;
-        for reference in tags(&client, &named)? {
-            is_newer |= one(&telling, &store, &client, &reference, &platform)?.is_newer;
+        for reference in tags(client, &named)? {
+            is_newer |= one(&telling, &store, client, &reference, platform)?.is_newer;
         }
         telling.line(&status(&named, is_newer))?;
-        session.print(&format!("{}\n", named.repository())).map(|()| 0)
+        session.print(&format!("{}\n", named.repository()))
     }
 }
 
@@ -98,17 +111,30 @@ pub(crate) fn provide(
     let stopped = Arc::new(AtomicBool::new(false));
     let client = registry::client(telling.session, &stopped)?;
     let _watch = interrupt::sets(&stopped)?;
+    let outcome = provide_from(&client, telling, store, name, platform, always);
+    registry::pass_warnings_on(telling.session, &client);
+    outcome
+}
+
+fn provide_from(
+    client: &Client,
+    telling: &Telling<'_>,
+    store: &Store,
+    name: &str,
+    platform: &Platform,
+    always: bool,
+) -> Result<(), Failure> {
     let is_here = !always && lighter_engine::image::look_up(store, name).is_ok();
     if !is_here {
-        let named = registry::read_name(&client, name)?;
-        let pulled = one(telling, store, &client, &named, platform)?;
+        let named = registry::read_name(client, name)?;
+        let pulled = one(telling, store, client, &named, platform)?;
         return telling.line(&status(&pulled.reference, pulled.is_newer));
     }
     let shown = telling.layers();
     let completed =
-        missing(store, &client, name, platform, SystemTime::now(), &|layer, event| shown.take(layer, event));
+        missing(store, client, name, platform, SystemTime::now(), &|layer, event| shown.take(layer, event));
     shown.transfers.finish();
-    completed.map_err(|error| failed(&error, &client))
+    completed.map_err(|error| failed(&error, client))
 }
 
 /// Pulls one image, and tells of it.

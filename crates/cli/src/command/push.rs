@@ -33,7 +33,21 @@ impl Verb for Push {
         wanted.map(platform::parse).transpose()?;
         let stopped = Arc::new(AtomicBool::new(false));
         let client = registry::client(session, &stopped)?;
-        let named = registry::read_name(&client, &self.name)?;
+        let outcome = self.all(session, wanted, (&client, &stopped), &options);
+        registry::pass_warnings_on(session, &client);
+        outcome.map(|()| 0)
+    }
+}
+
+impl Push {
+    fn all(
+        &self,
+        session: &Session,
+        wanted: Option<&str>,
+        (client, stopped): (&Client, &Arc<AtomicBool>),
+        options: &PushOptions,
+    ) -> Result<(), Failure> {
+        let named = registry::read_name(client, &self.name)?;
         if self.all_tags && (named.tag().is_some() || named.digest().is_some()) {
             return Err(Failure::new("tag can't be used with --all-tags/-a"));
         }
@@ -41,7 +55,7 @@ impl Verb for Push {
             return Err(told(&PushError::Digest));
         }
         let store = session.open_store()?;
-        let _watch = interrupt::sets(&stopped)?;
+        let _watch = interrupt::sets(stopped)?;
         if !self.quiet {
             if wanted.is_some() {
                 session.print(PLATFORM_NOTE)?;
@@ -64,7 +78,7 @@ impl Verb for Push {
             vec![named.clone().with_default_tag()]
         };
         for reference in references {
-            let pushed = self.one((session, wanted), &store, &client, &reference, &options);
+            let pushed = self.one((session, wanted), &store, client, &reference, options);
             let pushed = pushed.map_err(|failure| {
                 if stopped.load(Ordering::Relaxed) { Failure::interrupted() } else { failure }
             })?;
@@ -80,11 +94,9 @@ impl Verb for Push {
             let whole = if self.all_tags { named.repository() } else { named.with_default_tag().to_string() };
             session.print(&format!("{whole}\n"))?;
         }
-        Ok(0)
+        Ok(())
     }
-}
 
-impl Push {
     fn options(&self) -> Result<PushOptions, Failure> {
         let compression = match self.compression.as_deref() {
             None | Some("gzip") => CompressionFormat::Gzip,

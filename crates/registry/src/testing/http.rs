@@ -120,7 +120,7 @@ pub(super) fn serve_one(stream: &mut dyn Stream, state: &State) -> io::Result<bo
     request.head.body_bytes = request.body.len();
     lock(&state.requests).push(request.head.clone());
     handlers::without_range(&mut request, trouble.as_ref());
-    let answer = match &trouble {
+    let mut answer = match &trouble {
         Some(Trouble::Answer { status, headers, body }) => {
             Answer { status: *status, headers: headers.clone(), body: body.clone() }
         }
@@ -133,6 +133,7 @@ pub(super) fn serve_one(stream: &mut dyn Stream, state: &State) -> io::Result<bo
         }
         _ => auth::guarded(state, &request),
     };
+    answer.headers.extend(state.options.warning.map(|text| ("Warning".to_owned(), text.to_owned())));
     if trouble == Some(Trouble::CutBefore) {
         return Ok(false);
     }

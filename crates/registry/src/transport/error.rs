@@ -291,7 +291,7 @@ pub(crate) fn read_errors(content_type: &str, body: &[u8]) -> Vec<ServerError> {
 }
 
 /// Foreign words, short and without anything that a terminal would obey.
-fn plain(words: &str) -> String {
+pub(super) fn plain(words: &str) -> String {
     let visible = |c: char| if c.is_control() { ' ' } else { c };
     let mut text: String = words.chars().take(LONGEST_WORDS).map(visible).collect();
     text.truncate(text.trim_end().len());

@@ -13,6 +13,7 @@ use super::dial::{Dial, DialError, Names};
 use super::error::{Refusal, RequestName, ServerError, TransportError, read_errors};
 use super::tls::{Tls, TlsConnector, TlsError};
 use super::url::{Url, is_loopback};
+use super::warning::Warnings;
 use super::{proxy, retry};
 use crate::Secret;
 use crate::cancel::{Cancel, Cancelled};
@@ -29,6 +30,7 @@ pub(crate) struct Http {
     insecure: Arc<Mutex<HashSet<String>>>,
     pub(crate) config: Config,
     pub(crate) cancel: Cancel,
+    pub(crate) warnings: Warnings,
 }
 
 /// A request, in full.
@@ -104,7 +106,7 @@ impl Http {
             .timeout_per_write(Some(timeouts.stall))
             .build();
         let agent = Agent::with_parts(settings, connector, Names::default());
-        Self { agent, insecure, config, cancel }
+        Self { agent, insecure, config, cancel, warnings: Warnings::default() }
     }
 
     /// From here on, any certificate will do for this host.

@@ -148,7 +148,12 @@ impl Session {
             body: call.body.reborrow(),
             patience: call.patience,
         };
-        redirect::follow(&self.http, request, Policy::Strict)
+        let response = redirect::follow(&self.http, request, Policy::Strict)?;
+        // where a blob is fetched from in the end is no registry
+        if response.request.url.same_origin(url) {
+            self.http.warnings.note(&self.host, &response.headers);
+        }
+        Ok(response)
     }
 
     /// The registry's root, found out where it is not clear.

@@ -92,6 +92,15 @@ fn put(registry: &Registry) -> Result<String, String> {
     said(client().put_manifest(&name(registry, "a:1"), media_type::OCI_MANIFEST, MANIFEST.as_bytes()))
 }
 
+fn warned(registry: &Registry) -> Result<String, String> {
+    let client = client();
+    for _ in 0..2 {
+        said(client.put_manifest(&name(registry, "a:1"), media_type::OCI_MANIFEST, MANIFEST.as_bytes()))?;
+    }
+    let told: Vec<String> = client.warnings().into_iter().map(|warning| warning.text).collect();
+    Ok(format!("told: {}", told.join(" | ")))
+}
+
 fn tags(registry: &Registry) -> Result<String, String> {
     said(client().tags(&name(registry, "a")).map(|tags| tags.join(" ")))
 }
@@ -159,6 +168,9 @@ const ANSWERS: &[Answered] = &[
     rule("API: a target that is no address; RFC 9110, 15.4", blob, GET_BLOB, (307, &[("Location", "ftp://files.test/")], ""), Err("is not an http address")),
     rule("API: a manifest is not sent elsewhere by a 302; RFC 9110, 15.4.3", put, PUT_MANIFEST, (302, &[("Location", "/v2/")], ""), Err("redirect")),
     rule("Warnings: are no reason to do anything", blob, GET_BLOB, (200, &[("Warning", "299 - \"this image is deprecated\"")], "bytes"), Ok("bytes")),
+
+    rule("Warnings: are passed on, each once; RFC 7234, 5.5", warned, PUT_MANIFEST, (201, &[("Warning", "299 - \"this image is deprecated\""), ("Warning", "299 - \"and you are slow\"")], ""), Ok("told: this image is deprecated | and you are slow")),
+    rule("Warnings: those of caches are for nobody; RFC 7234, 5.5", warned, PUT_MANIFEST, (201, &[("Warning", "110 cache \"Response is stale\", 299 - \"old\"")], ""), Ok("told: old")),
 
     rule("Error Codes: any body", blob, GET_BLOB, (400, &[("Content-Type", "text/plain")], "go away"), Err("400 Bad Request: go away")),
     rule("Error Codes: message is optional", blob, GET_BLOB, (400, &[JSON], r#"{"errors":[{"code":"NAME_INVALID"}]}"#), Err("400 Bad Request: name invalid")),
