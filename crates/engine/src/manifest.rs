@@ -195,10 +195,13 @@ impl Drafts {
 
     fn find(&self, list: &Reference) -> Result<Option<Draft>, ManifestError> {
         let path = self.path(list);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(ManifestError::File { doing: "reading", path, source }),
+        let bytes = match lighter_store::read_whole(&path, lighter_store::WHOLE_BYTES) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                let source = lighter_store::FileError::from(error).source;
+                return Err(ManifestError::File { doing: "reading", path, source });
+            }
         };
         let stored: Stored =
             serde_json::from_slice(&bytes).map_err(|source| ManifestError::Json { path, source })?;

@@ -143,7 +143,7 @@ impl Store {
         }
         for blob in &moving {
             // another process may have moved the same blob meanwhile
-            if_there(disk::rename(&blob.from, &blob.to))?;
+            if_there(self.replace(&blob.from, &blob.to))?;
             directories.extend(blob.to.ancestors().skip(1).take(2).map(Path::to_owned));
         }
         if !images.is_empty() {

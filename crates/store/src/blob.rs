@@ -153,8 +153,7 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, FileError> {
-        let size = |path: &Path| Ok(std::fs::metadata(path).at("reading", path)?.len());
-        self.look_up(&[Pin::Blob(digest)], || self.at_blob(digest, size))
+        self.look_up(&[Pin::Blob(digest)], || self.at_blob(digest, |_, size_bytes| Ok(size_bytes)))
     }
 
     /// The file of a blob; `None` where the store does not have it. The file must not be written, and another
@@ -231,7 +230,7 @@ impl Store {
     }
 
     fn open_with_path(&self, digest: &Digest) -> Result<(File, PathBuf), ReadBlobError> {
-        let open = |path: &Path| Ok((File::open(path).at("opening", path)?, path.to_owned()));
+        let open = |path: &Path, _| Ok((File::open(path).at("opening", path)?, path.to_owned()));
         let opened = self.look_up(&[Pin::Blob(digest)], || self.at_blob(digest, open));
         opened?.ok_or(ReadBlobError::Missing(*digest))
     }
@@ -270,19 +269,38 @@ impl Store {
 
     /// Where a blob is, durable or pending.
     pub(crate) fn find_blob(&self, digest: &Digest) -> Result<Option<PathBuf>, FileError> {
-        self.at_blob(digest, |path| std::fs::metadata(path).at("reading", path).map(|_| path.to_owned()))
+        self.at_blob(digest, |path, _| Ok(path.to_owned()))
     }
 
-    /// Does something with the file of a blob where it is, durable or pending; `None` where it is neither.
+    /// Moves away what stands in the place of a blob and is no file; whether there was such a thing.
+    pub(crate) fn discard_no_blob(&self, digest: &Digest, repair: bool) -> Result<bool, FileError> {
+        let mut found = false;
+        for path in [self.layout().blob(digest), self.pending_blob(digest)] {
+            let there = if_there(std::fs::metadata(&path).at("reading", &path))?;
+            if there.is_some_and(|there| !there.is_file()) {
+                found = true;
+                if repair {
+                    self.throw_away(&path)?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Does something with the file of a blob and its size where it is, durable or pending; `None` where it is neither.
+    /// What is no file is no blob.
     fn at_blob<T>(
         &self,
         digest: &Digest,
-        act: impl Fn(&Path) -> Result<T, FileError>,
+        act: impl Fn(&Path, u64) -> Result<T, FileError>,
     ) -> Result<Option<T>, FileError> {
         let durable = self.layout().blob(digest);
         // it may become durable between the looks at the two places
         for path in [&durable, &self.pending_blob(digest), &durable] {
-            if let Some(done) = if_there(act(path))? {
+            let there = if_there(std::fs::metadata(path).at("reading", path))?;
+            if let Some(there) = there.filter(std::fs::Metadata::is_file)
+                && let Some(done) = if_there(act(path, there.len()))?
+            {
                 return Ok(Some(done));
             }
         }
@@ -312,7 +330,7 @@ impl Store {
             // a truncated one: ours replaces it
             self.throw_away(&path)?;
         }
-        disk::rename(from, &self.pending_blob(digest))
+        self.replace(from, &self.pending_blob(digest))
     }
 }
 

@@ -12,11 +12,12 @@ use lighter_image::{DiffId, Digest, Hasher, ImageConfig, ImageId};
 use crate::Store;
 use crate::collect::CollectError;
 use crate::disk;
-use crate::error::{At as _, FileError, RecordError, if_there};
-use crate::id::LayerId;
+use crate::error::{At as _, FileError, ReadWholeError, RecordError, if_there, if_whole};
+use crate::id::{ContainerId, LayerId};
 use crate::image::ImageRecord;
 use crate::known::KnownLayer;
 use crate::layout::fanned_digests;
+use crate::lease;
 use crate::mount;
 use crate::tag::Tagged;
 use crate::verify::Verdict;
@@ -85,6 +86,7 @@ impl Store {
             check.images()?;
             check.tags()?;
             check.steps()?;
+            check.step_index()?;
             check.containers()?;
             check.names()?;
             check.volumes()?;
@@ -111,6 +113,9 @@ impl Check<'_> {
         let pending = disk::names(&store.layout().pending(store.boot()))?;
         digests.extend(pending.iter().filter_map(|name| Digest::from_hex(name).ok()));
         for digest in digests {
+            if store.discard_no_blob(&digest, self.repair)? {
+                self.note(format!("blob {digest}"), "is no file", Remedy::Removed);
+            }
             let Some(path) = store.find_blob(&digest)? else { continue };
             let Some(found) = digest_of_file(&path)? else { continue };
             self.report.blobs += 1;
@@ -337,28 +342,37 @@ impl Check<'_> {
 
     fn containers(&mut self) -> Result<(), CollectError> {
         let store = self.store;
+        let (pins, _) = lease::pins(store.layout())?;
         for id in store.container_ids()? {
             self.report.records += 1;
-            let found = match store.container(&id) {
-                Ok(Some(container)) => {
-                    match container.layers.iter().find(|layer| !store.has_layer_dirs(layer)) {
-                        Some(layer) => format!("has lost its layer {layer}"),
-                        None => continue,
-                    }
-                }
-                Ok(None) => "has lost its record".to_owned(),
-                Err(RecordError::File(error)) => return Err(error.into()),
-                // no more than begun when the machine stopped: there is nothing of anybody's in it
-                Err(error) if disk::names(&store.container_paths(&id).upper)?.is_empty() => {
-                    if self.repair {
-                        store.throw_away(&store.layout().container(&id))?;
-                    }
-                    self.note(format!("container {id}"), error.reason(), Remedy::Removed);
-                    continue;
-                }
-                Err(error) => format!("{}; `lighter rm -f` removes it", error.reason()),
+            let Some((mut found, mut remedy)) = container_damage(store, &id)? else { continue };
+            let dir = store.layout().container(&id);
+            if remedy == Remedy::Removed && (pins.containers.contains(&id) || is_mounted(&dir)) {
+                found.push_str("; it is in use");
+                remedy = Remedy::Kept;
+            }
+            if self.repair && remedy == Remedy::Removed {
+                store.throw_away(&dir)?;
+            }
+            self.note(format!("container {id}"), found, remedy);
+        }
+        Ok(())
+    }
+
+    /// The index of steps: what is no list of keys is only a longer way to what it lists.
+    fn step_index(&mut self) -> Result<(), CollectError> {
+        let store = self.store;
+        for index in fanned_digests(&store.layout().top("steps-index"))? {
+            let path = store.layout().step_index(&index);
+            let error = match disk::read(&path) {
+                Ok(_) => continue,
+                Err(ReadWholeError::File(error)) => return Err(error.into()),
+                Err(error) => RecordError::from(error),
             };
-            self.note(format!("container {id}"), found, Remedy::Kept);
+            if self.repair {
+                store.throw_away(&path)?;
+            }
+            self.note(format!("index of steps {index}"), error.reason(), Remedy::Removed);
         }
         Ok(())
     }
@@ -423,9 +437,46 @@ impl Store {
     }
 }
 
+/// What is wrong with a container, and what is to be done about it.
+fn container_damage(store: &Store, id: &ContainerId) -> Result<Option<(String, Remedy)>, CollectError> {
+    for (file, what) in [("container", "record"), ("state", "state")] {
+        // without them it can neither be started nor named
+        if !store.layout().container(id).join(file).is_file() {
+            return Ok(Some((format!("has lost its {what}"), Remedy::Removed)));
+        }
+    }
+    let damaged = match store.container(id) {
+        Ok(container) => {
+            let layers = container.map(|container| container.layers).unwrap_or_default();
+            if let Some(layer) = layers.iter().find(|layer| !store.has_layer_dirs(layer)) {
+                return Ok(Some((format!("has lost its layer {layer}"), Remedy::Kept)));
+            }
+            store.container_state::<serde::de::IgnoredAny>(id).err()
+        }
+        Err(error) => Some(error),
+    };
+    Ok(match damaged {
+        None => None,
+        Some(RecordError::File(error)) => return Err(error.into()),
+        // no more than begun when the machine stopped: there is nothing of anybody's in it
+        Some(error) if disk::names(&store.container_paths(id).upper)?.is_empty() => {
+            Some((error.reason(), Remedy::Removed))
+        }
+        Some(error) => Some((format!("{}; `lighter rm -f` removes it", error.reason()), Remedy::Kept)),
+    })
+}
+
+/// Whether something is mounted in a directory.
+fn is_mounted(dir: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let dir = dir.as_os_str().as_bytes();
+    mounts.split(|byte| *byte == b' ').any(|word| word.starts_with(dir))
+}
+
 fn config_of(store: &Store, id: &ImageId) -> Result<Option<ImageConfig>, FileError> {
     let Some(path) = store.find_blob(&id.0)? else { return Ok(None) };
-    let Some(bytes) = disk::read(&path)? else { return Ok(None) };
+    let Some(bytes) = if_whole(disk::read(&path))? else { return Ok(None) };
     if Digest::of(&bytes) != id.0 {
         return Ok(None);
     }

@@ -10,7 +10,7 @@ use lighter_image::{DiffId, Digest};
 
 use crate::Store;
 use crate::disk;
-use crate::error::{At as _, FileError, RecordError, if_there};
+use crate::error::{At as _, FileError, RecordError, if_there, if_whole};
 use crate::id::LayerId;
 use crate::layer::LayerError;
 use crate::layout::fanned_digests;
@@ -212,7 +212,7 @@ impl Store {
                 text.push_str(&key.hex());
                 text.push('\n');
             }
-            if disk::read(&path)?.is_some_and(|before| before != text.as_bytes()) {
+            if if_whole(disk::read(&path))?.is_some_and(|before| before != text.as_bytes()) {
                 let unnamed = self.lease()?.fresh_path()?;
                 drop(disk::write_file(&unnamed, text.as_bytes())?);
                 disk::rename(&unnamed, &path)?;

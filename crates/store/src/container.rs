@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Store;
 use crate::disk;
-use crate::error::{At as _, FileError, RecordError, if_there};
+use crate::error::{At as _, FileError, RecordError, if_there, if_whole};
 use crate::id::{ContainerId, LayerId};
 use crate::lease::{self, Pin};
 use crate::lock::{self, WaitError};
@@ -366,7 +366,7 @@ impl Store {
         // a name whose container is gone is left from a crash, and is replaced
         let unnamed = self.lease()?.fresh_path()?;
         drop(disk::write_file(&unnamed, format!("{id}\n").as_bytes())?);
-        Ok(disk::rename(&unnamed, &self.layout().name(name))?)
+        Ok(self.replace(&unnamed, &self.layout().name(name))?)
     }
 
     /// The container that has a name now.
@@ -378,7 +378,7 @@ impl Store {
 
     /// The container that a name was given to; a file that names none was torn by a crash.
     pub(crate) fn name_record(&self, name: &str) -> Result<Option<ContainerId>, FileError> {
-        let bytes = disk::read(&self.layout().name(name))?;
+        let bytes = if_whole(disk::read(&self.layout().name(name)))?;
         Ok(bytes.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim_end().parse().ok()))
     }
 }

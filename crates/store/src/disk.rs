@@ -1,13 +1,13 @@
 //! The writes of the store, one function each, so that every write point is known and can be failed.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, RenameFlags, Timespec, Timestamps, UTIME_NOW};
 
-use crate::error::{At as _, FileError, if_there};
+use crate::error::{At as _, FileError, ReadWholeError, if_there};
 use crate::failpoint::{dir_synced, point, renamed, renaming, synced, wrote};
 
 /// Makes a directory that only we may enter, with its parents where they are missing.
@@ -136,9 +136,35 @@ pub(crate) fn touch(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Reads a whole file; `None` where there is none.
-pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
-    if_there(fs::read(path).at("reading", path))
+/// The largest file of the store's own that is read whole; few have more than some thousand bytes.
+pub const WHOLE_BYTES: u64 = 256 << 20;
+
+/// Reads a whole file of no more than so many bytes; `None` where there is none.
+///
+/// # Errors
+/// [`ReadWholeError::TooLarge`] before anything is read of a larger one, and [`ReadWholeError::NotAFile`] for whatever
+/// else has its name: a pipe does not make the reader wait.
+pub fn read_whole(path: &Path, limit_bytes: u64) -> Result<Option<Vec<u8>>, ReadWholeError> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path).at("reading", path);
+    let Some(file) = if_there(opened)? else { return Ok(None) };
+    let metadata = file.metadata().at("reading", path)?;
+    if !metadata.is_file() {
+        return Err(ReadWholeError::NotAFile(path.to_owned()));
+    }
+    let too_large = || ReadWholeError::TooLarge { path: path.to_owned(), limit_bytes };
+    if metadata.len() > limit_bytes {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    // it may grow meanwhile
+    file.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes).at("reading", path)?;
+    if bytes.len() as u64 > limit_bytes { Err(too_large()) } else { Ok(Some(bytes)) }
+}
+
+/// Reads a whole small file of the store; `None` where there is none.
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, ReadWholeError> {
+    read_whole(path, WHOLE_BYTES)
 }
 
 /// The names in a directory, sorted; none where it is missing. Names that are no text are not ours.

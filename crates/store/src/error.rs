@@ -26,6 +26,61 @@ impl FileError {
     }
 }
 
+/// Why a file that should be small cannot be read whole.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadWholeError {
+    /// It could not be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Something else stands in its place, as a directory.
+    #[error("`{}` is no file", .0.display())]
+    NotAFile(PathBuf),
+    /// It is larger than anything that was written there.
+    #[error("`{}` has more than the {limit_bytes} bytes that it may have", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The largest size allowed.
+        limit_bytes: u64,
+    },
+}
+
+impl From<ReadWholeError> for RecordError {
+    fn from(error: ReadWholeError) -> Self {
+        match error {
+            ReadWholeError::File(error) => Self::File(error),
+            ReadWholeError::NotAFile(path) => Self::Damaged { path, reason: "is no file".to_owned() },
+            ReadWholeError::TooLarge { path, limit_bytes } => Self::Damaged {
+                path,
+                reason: format!("has more than the {limit_bytes} bytes that it may have"),
+            },
+        }
+    }
+}
+
+impl From<ReadWholeError> for FileError {
+    fn from(error: ReadWholeError) -> Self {
+        let (path, kind) = match error {
+            ReadWholeError::File(error) => return error,
+            ReadWholeError::NotAFile(ref path) => (path.clone(), io::ErrorKind::InvalidData),
+            ReadWholeError::TooLarge { ref path, .. } => (path.clone(), io::ErrorKind::FileTooLarge),
+        };
+        Self { action: "reading", path, source: io::Error::new(kind, error) }
+    }
+}
+
+/// Takes a file that is not what was written for one that is not there.
+pub(crate) fn if_whole<T>(result: Result<Option<T>, ReadWholeError>) -> Result<Option<T>, FileError> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(ReadWholeError::File(error)) => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "the store is damaged");
+            Ok(None)
+        }
+    }
+}
+
 /// Why a record of the store cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {

@@ -199,8 +199,8 @@ pub(crate) fn pins(layout: &Layout) -> Result<(Pins, HashSet<String>), FileError
             // a lease without its name yet belongs to nobody who has pinned anything
             continue;
         }
-        let text = std::io::read_to_string(&file).at("reading", &path)?;
-        text.lines().for_each(|line| pins.add(line));
+        let text = disk::read(&path)?.unwrap_or_default();
+        String::from_utf8_lossy(&text).lines().for_each(|line| pins.add(line));
         living.insert(name);
     }
     Ok((pins, living))

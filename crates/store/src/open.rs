@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::disk;
-use crate::error::{At as _, FileError, if_there};
+use crate::error::{At as _, FileError, ReadWholeError, if_there};
 use crate::id::random_text;
 use crate::layout::{Layout, TOP};
 use crate::lease::{self, Lease, Pin};
@@ -33,6 +33,20 @@ pub enum OpenError {
         root: PathBuf,
         /// The version it has.
         found: u32,
+    },
+    /// Somebody else may write what the caller would run.
+    #[error(
+        "the store `{}` {why}, who could put programs of their own into images: {remedy}, or choose another folder \
+         with --root",
+        root.display()
+    )]
+    NotOurs {
+        /// The store.
+        root: PathBuf,
+        /// Who may write it.
+        why: String,
+        /// What mends it.
+        remedy: &'static str,
     },
     /// The directory cannot be read.
     #[error(transparent)]
@@ -64,6 +78,7 @@ impl Store {
     /// holds something else.
     pub fn open(root: &Path) -> Result<Self, OpenError> {
         let layout = Layout::new(root);
+        must_be_ours(root)?;
         let ready = is_a_store(root, &layout)?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -215,18 +230,46 @@ fn is_read_only(error: &FileError) -> bool {
     matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
 }
 
+/// Refuses a directory that another ordinary user may write, or may open to himself.
+fn must_be_ours(root: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::MetadataExt as _;
+    let Some(metadata) = if_there(std::fs::metadata(root).at("reading", root))? else { return Ok(()) };
+    let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    let refuse = |why, remedy| Err(OpenError::NotOurs { root: root.to_owned(), why, remedy });
+    if owner != own && owner != 0 {
+        return refuse(format!("belongs to user {owner}"), "make it your own with `chown -R`");
+    }
+    // an empty one of our own is closed before the first file is made in it
+    let is_new = || owner == own && disk::names(root).is_ok_and(|names| names.is_empty());
+    if metadata.mode() & 0o002 != 0 && !is_new() {
+        return refuse("may be written by everybody".to_owned(), "close it with `chmod 700`");
+    }
+    if metadata.mode() & 0o020 != 0 {
+        tracing::warn!(root = %root.display(), "the store's group may write it: `chmod 700` closes it");
+    }
+    Ok(())
+}
+
 /// Whether the store is there; an error for a directory that neither is one nor may become one.
 fn is_a_store(root: &Path, layout: &Layout) -> Result<bool, OpenError> {
-    if let Some(text) = disk::read(&layout.version())? {
+    if let Some(text) = read_version(layout)? {
         return check_version(root, &text).map(|()| true);
     }
     if may_become_a_store(root)? {
         return Ok(false);
     }
     // another process may have made the store between the two looks
-    match disk::read(&layout.version())? {
+    match read_version(layout)? {
         Some(text) => check_version(root, &text).map(|()| true),
         None => Err(OpenError::NotAStore(root.to_owned())),
+    }
+}
+
+fn read_version(layout: &Layout) -> Result<Option<Vec<u8>>, OpenError> {
+    match disk::read_whole(&layout.version(), 1 << 12) {
+        Ok(text) => Ok(text),
+        Err(ReadWholeError::File(error)) => Err(error.into()),
+        Err(_) => Err(OpenError::NoVersion(layout.version())),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::record;
 /// A record in scratch; it replaces the one with its name when it is published, and is gone when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Staged {
+    store: Store,
     file: File,
     unnamed: PathBuf,
     path: PathBuf,
@@ -27,7 +28,7 @@ impl Staged {
 
     /// Gives it its name, which is durable once the directory is synced.
     pub(crate) fn publish(mut self) -> Result<(), FileError> {
-        disk::rename(&self.unnamed, &self.path)?;
+        self.store.replace(&self.unnamed, &self.path)?;
         self.published = true;
         Ok(())
     }
@@ -53,7 +54,7 @@ impl Store {
     ) -> Result<Staged, RecordError> {
         let unnamed = self.lease()?.fresh_path()?;
         let file = disk::create_file(&unnamed)?;
-        let staged = Staged { file, unnamed, path: path.to_owned(), published: false };
+        let staged = Staged { store: self.clone(), file, unnamed, path: path.to_owned(), published: false };
         record::write(kind, value, &staged.file, &staged.unnamed)?;
         Ok(staged)
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Store;
 use crate::disk;
-use crate::error::{At as _, FileError, RecordError, if_there};
+use crate::error::{At as _, FileError, RecordError, if_there, if_whole};
 use crate::id::LayerId;
 use crate::layer::LayerError;
 use crate::layout::fanned_digests;
@@ -95,8 +95,7 @@ impl Store {
         self.write_record(INPUTS_KIND, &inputs_path, &inputs)?;
         self.write_record(KIND, &layout.step(&step.key), step)?;
         for index in [Some(&step.definition), step.lineage.as_ref()].into_iter().flatten() {
-            let line = format!("{}\n", step.key.hex());
-            disk::append(&layout.step_index(index), line.as_bytes())?;
+            self.append_to_index(index, &step.key)?;
         }
         Ok(())
     }
@@ -107,7 +106,19 @@ impl Store {
     /// When the index cannot be written.
     pub fn index_step(&self, index: &Digest, key: &Digest) -> Result<(), RecordError> {
         let _inside = self.enter()?;
-        Ok(disk::append(&self.layout().step_index(index), format!("{}\n", key.hex()).as_bytes())?)
+        Ok(self.append_to_index(index, key)?)
+    }
+
+    fn append_to_index(&self, index: &Digest, key: &Digest) -> Result<(), FileError> {
+        let path = self.layout().step_index(index);
+        let line = format!("{}\n", key.hex());
+        match disk::append(&path, line.as_bytes()) {
+            Err(error) if error.kind() == std::io::ErrorKind::IsADirectory => {
+                self.throw_away(&path)?;
+                disk::append(&path, line.as_bytes())
+            }
+            result => result,
+        }
     }
 
     /// What the step with this key made, if all of it can still be had; it is kept until this process ends.
@@ -255,7 +266,7 @@ impl Store {
 
     /// The keys under an index entry, the latest first, each once, and no more than so many.
     pub(crate) fn indexed_keys(&self, index: &Digest, most: usize) -> Result<Vec<Digest>, RecordError> {
-        let bytes = disk::read(&self.layout().step_index(index))?.unwrap_or_default();
+        let bytes = if_whole(disk::read(&self.layout().step_index(index)))?.unwrap_or_default();
         let mut seen = HashSet::new();
         Ok(bytes
             .rsplit(|byte| *byte == b'\n')

@@ -33,6 +33,17 @@ impl Store {
         }
     }
 
+    /// Gives a whole file its name; what stands there instead of a file goes to the trash.
+    pub(crate) fn replace(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        match disk::rename(from, to) {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                self.throw_away(to)?;
+                disk::rename(from, to)
+            }
+            result => result,
+        }
+    }
+
     /// As [`Store::throw_away`], for collectors, who empty the trash themselves.
     pub(crate) fn bury(&self, path: &Path) -> Result<bool, FileError> {
         let grave = self.layout().top("trash").join(random_text(16));

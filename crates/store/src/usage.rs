@@ -10,7 +10,7 @@ use lighter_image::{Digest, ImageId};
 use crate::Store;
 use crate::collect::CollectError;
 use crate::disk;
-use crate::error::{At as _, FileError, if_there};
+use crate::error::{At as _, FileError, if_there, if_whole};
 use crate::id::{ContainerId, LayerId};
 use crate::layout::fanned_digests;
 use crate::lease;
@@ -143,7 +143,7 @@ impl Store {
         let dir = self.layout().layer(id);
         let cache = dir.join("disk");
         let cached =
-            disk::read(&cache)?.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok());
+            if_whole(disk::read(&cache))?.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok());
         if let Some(size) = cached {
             return Ok(size);
         }

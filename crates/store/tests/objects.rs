@@ -223,12 +223,15 @@ fn builds_are_kept_latest_first_with_their_layers() {
 
 #[test]
 fn a_torn_container_goes_unless_it_has_files() {
-    let (_dir, store) = new_store();
+    let (dir, store) = new_store();
     let (empty, full) = (container(&store, "empty"), container(&store, "full"));
     for one in [&empty, &full] {
         std::fs::write(store.container_paths(&one.id).dir.join("container"), "").unwrap();
     }
     std::fs::write(store.container_paths(&full.id).upper.join("file"), "x").unwrap();
+    // a process that holds neither
+    drop(store);
+    let store = Store::open(&dir.path().join("store")).unwrap();
     let found = store.check(false).unwrap();
     assert_eq!(found.problems.len(), 2, "{found:?}");
     let found = store.check(true).unwrap();
@@ -236,6 +239,34 @@ fn a_torn_container_goes_unless_it_has_files() {
     assert!(remedies.contains(&Remedy::Removed) && remedies.contains(&Remedy::Kept), "{found:?}");
     assert!(!store.container_paths(&empty.id).dir.exists());
     assert!(store.container_paths(&full.id).upper.join("file").exists());
+}
+
+#[test]
+fn a_container_without_a_record_goes_unless_it_is_in_use() {
+    for file in ["container", "state"] {
+        for is_directory in [false, true] {
+            let (dir, store) = new_store();
+            let lost = container(&store, "lost");
+            let paths = store.container_paths(&lost.id);
+            std::fs::write(paths.upper.join("file"), "x").unwrap();
+            let path = paths.dir.join(file);
+            std::fs::remove_file(&path).unwrap();
+            if is_directory {
+                std::fs::create_dir(&path).unwrap();
+            }
+            // the one that made it is alive, and holds it
+            let other = Store::open(&dir.path().join("store")).unwrap();
+            let found = other.check(true).unwrap();
+            assert_eq!(found.problems.len(), 1, "{found:?}");
+            assert_eq!(found.problems[0].remedy, Remedy::Kept);
+            assert!(paths.upper.join("file").exists());
+            drop(store);
+            let found = other.check(true).unwrap();
+            assert!(found.problems.iter().all(|problem| problem.remedy == Remedy::Removed), "{found:?}");
+            assert!(!paths.dir.exists());
+            assert!(other.check(true).unwrap().problems.is_empty());
+        }
+    }
 }
 
 #[test]

@@ -462,7 +462,13 @@ fn whatever_is_damaged_is_found_and_never_believed() {
     };
     copy(&root, &pristine);
     for file in files.lines() {
-        for how in ["truncate", "zero", "remove", "random"] {
+        for how in ["truncate", "zero", "remove", "random", "directory", "huge"] {
+            let is_lock = file.ends_with("lock") || file.contains("/leases/");
+            // what is hashed in pieces may be as large as it likes, and takes its time
+            let is_content = file.contains("/fs/") || file.contains("/blobs/") || file.contains("/pending/");
+            if (how == "directory" && is_lock) || (how == "huge" && is_content) {
+                continue;
+            }
             std::fs::remove_dir_all(&root).unwrap();
             copy(&pristine, &root);
             let bytes = std::fs::read(file).unwrap();
@@ -470,6 +476,15 @@ fn whatever_is_damaged_is_found_and_never_believed() {
                 "truncate" => std::fs::write(file, &bytes[..bytes.len() / 2]).unwrap(),
                 "zero" => std::fs::write(file, vec![0; bytes.len()]).unwrap(),
                 "remove" => std::fs::remove_file(file).unwrap(),
+                "directory" => {
+                    std::fs::remove_file(file).unwrap();
+                    std::fs::create_dir(file).unwrap();
+                    std::fs::write(std::path::Path::new(file).join("inside"), "x").unwrap();
+                }
+                "huge" => {
+                    let opened = std::fs::File::options().append(true).open(file).unwrap();
+                    opened.set_len(16 << 30).unwrap();
+                }
                 _ => std::fs::write(file, bytes.iter().map(|byte| byte ^ 0x55).collect::<Vec<_>>()).unwrap(),
             }
             let what = format!("{how} {file}");
@@ -486,6 +501,58 @@ fn whatever_is_damaged_is_found_and_never_believed() {
             assert!(store.resolve("x").is_ok(), "{what}");
         }
     }
+}
+
+#[test]
+fn a_directory_in_place_of_a_blob_is_no_blob() {
+    let (_dir, store) = support::store_in_memory();
+    damage_me(&store);
+    let id = store.resolve("x").unwrap().image.0;
+    let path = store.blob_path(&id).unwrap().unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("inside"), "x").unwrap();
+    assert!(!store.has_blob(&id).unwrap());
+    // the same content again is all that it needs
+    assert_eq!(store.put_blob_bytes(&bytes).unwrap(), id);
+    damage_me(&store);
+    assert_eq!(store.read_blob(&id, 10_000).unwrap(), bytes);
+}
+
+#[test]
+fn a_store_that_others_may_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (_dir, store) = new_store();
+    store.put_blob_bytes(b"x").unwrap();
+    let root = store.root().to_owned();
+    let set = |mode| std::fs::set_permissions(&root, std::fs::Permissions::from_mode(mode)).unwrap();
+    for mode in [0o700, 0o755, 0o500, 0o775] {
+        set(mode);
+        assert!(Store::open(&root).is_ok(), "{mode:o}");
+    }
+    for mode in [0o777, 0o1777, 0o702] {
+        set(mode);
+        let error = Store::open(&root).unwrap_err().to_string();
+        assert!(error.contains("everybody") && error.contains("chmod 700"), "{mode:o}: {error}");
+    }
+    set(0o700);
+    if std::os::unix::fs::chown(&root, Some(12345), None).is_ok() {
+        let error = Store::open(&root).unwrap_err().to_string();
+        assert!(error.contains("user 12345") && error.contains("chown"), "{error}");
+    }
+}
+
+#[test]
+fn an_open_folder_that_is_empty_becomes_a_store_and_is_closed() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let open = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(dir.path(), open).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    store.put_blob_bytes(b"x").unwrap();
+    assert_eq!(std::fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    assert!(Store::open(dir.path()).is_ok());
 }
 
 /// What the store gives is right, or it gives an error.

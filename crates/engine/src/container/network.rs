@@ -418,11 +418,9 @@ fn is_name(name: &str) -> bool {
 
 fn read(path: &Path) -> Result<Option<NetworkRecord>, NetworkError> {
     let fail = |source| NetworkError::File { path: path.to_owned(), source };
-    match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| fail(error.into())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(fail(error)),
-    }
+    let bytes = lighter_store::read_whole(path, lighter_store::WHOLE_BYTES)
+        .map_err(|error| fail(FileError::from(error).source))?;
+    bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().map_err(|error| fail(error.into()))
 }
 
 /// Writes a new record; one of the same name that came meanwhile stays.

@@ -38,6 +38,20 @@ const COARSE_NANOS: i128 = 2_000_000_000;
 /// A file and its digest, by its number among those that were seen.
 pub(super) type Seen<'a> = &'a dyn Fn(usize) -> Option<(Entry, Digest)>;
 
+/// No index is larger: it has room for ten million files.
+const LARGEST_BYTES: u64 = 1 << 30;
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = std::fs::File::open(path)?;
+    let size_bytes = file.metadata()?.len();
+    if size_bytes > LARGEST_BYTES {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size_bytes).unwrap_or(0));
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, LARGEST_BYTES), &mut bytes)?;
+    Ok(bytes)
+}
+
 /// The records of an index, as they are in the file.
 #[derive(Default)]
 pub(super) struct Index {
@@ -47,7 +61,7 @@ pub(super) struct Index {
 impl Index {
     /// Reads an index; one that is missing or damaged is empty, and costs only time.
     pub(super) fn load(path: &Path) -> Self {
-        let Ok(mut bytes) = std::fs::read(path) else { return Self::default() };
+        let Ok(mut bytes) = read(path) else { return Self::default() };
         let sound = bytes.len() >= MAGIC.len() + 4 && bytes.starts_with(MAGIC) && {
             let (body, sum) = bytes.split_at(bytes.len() - 4);
             (body.len() - MAGIC.len()).is_multiple_of(RECORD) && checksum(body).to_le_bytes() == *sum
