@@ -36,8 +36,8 @@ pub enum OpenError {
     },
     /// Somebody else may write what the caller would run.
     #[error(
-        "the store `{}` {why}, who could put programs of their own into images: {remedy}, or choose another folder \
-         with --root",
+        "the store `{}` {why}, who could put programs of their own into images: {remedy}, or name another folder \
+         with LIGHTER_ROOT",
         root.display()
     )]
     NotOurs {

@@ -142,8 +142,8 @@ impl Store {
     pub fn layer_size(&self, id: &LayerId) -> Result<u64, FileError> {
         let dir = self.layout().layer(id);
         let cache = dir.join("disk");
-        let cached =
-            if_whole(disk::read(&cache))?.and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok());
+        let cached = if_whole(disk::read(&cache))?
+            .and_then(|text| std::str::from_utf8(&text).ok()?.trim().parse().ok());
         if let Some(size) = cached {
             return Ok(size);
         }
