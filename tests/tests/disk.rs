@@ -173,4 +173,8 @@ fn info_needs_nothing_written() {
     std::fs::write(&scratch, "in the way").expect("written");
     let said = lighter.ok(["info", "--format", "{{.Images}} {{.Warnings}}"]);
     assert!(said.starts_with("1 ") && said.contains("the store cannot be written: "), "{said}");
+    std::fs::set_permissions(lighter.root(), std::os::unix::fs::PermissionsExt::from_mode(0o777))
+        .expect("set");
+    let said = lighter.ok(["info"]);
+    assert!(said.contains("WARNING: everybody may write the store: `chmod 700 "), "{said}");
 }

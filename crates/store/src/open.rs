@@ -34,20 +34,6 @@ pub enum OpenError {
         /// The version it has.
         found: u32,
     },
-    /// Somebody else may write what the caller would run.
-    #[error(
-        "the store `{}` {why}, who could put programs of their own into images: {remedy}, or name another folder \
-         with LIGHTER_ROOT",
-        root.display()
-    )]
-    NotOurs {
-        /// The store.
-        root: PathBuf,
-        /// Who may write it.
-        why: String,
-        /// What mends it.
-        remedy: &'static str,
-    },
     /// The directory cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
@@ -78,7 +64,6 @@ impl Store {
     /// holds something else.
     pub fn open(root: &Path) -> Result<Self, OpenError> {
         let layout = Layout::new(root);
-        must_be_ours(root)?;
         let ready = is_a_store(root, &layout)?;
         Ok(Self {
             shared: Arc::new(Shared {
@@ -106,6 +91,24 @@ impl Store {
     /// The directory of the store.
     pub fn root(&self) -> &Path {
         self.shared.layout.root()
+    }
+
+    /// Which other ordinary user, or users, may write the directory of the store, or may open it to themselves. That is
+    /// usual for volumes of pods, where nobody else is there, and so no error.
+    ///
+    /// # Errors
+    /// [`FileError`] where the directory cannot be looked at.
+    pub fn open_to(&self) -> Result<Option<String>, FileError> {
+        use std::os::unix::fs::MetadataExt as _;
+        let metadata = if_there(std::fs::metadata(self.root()).at("reading", self.root()))?;
+        Ok(metadata.and_then(|metadata| match (metadata.uid(), metadata.mode()) {
+            (owner, _) if owner != 0 && owner != rustix::process::geteuid().as_raw() => {
+                Some(format!("user {owner}"))
+            }
+            (_, mode) if mode & 0o002 != 0 => Some("everybody".to_owned()),
+            (_, mode) if mode & 0o020 != 0 => Some("its group".to_owned()),
+            _ => None,
+        }))
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -228,26 +231,6 @@ impl Store {
 
 fn is_read_only(error: &FileError) -> bool {
     matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied)
-}
-
-/// Refuses a directory that another ordinary user may write, or may open to himself.
-fn must_be_ours(root: &Path) -> Result<(), OpenError> {
-    use std::os::unix::fs::MetadataExt as _;
-    let Some(metadata) = if_there(std::fs::metadata(root).at("reading", root))? else { return Ok(()) };
-    let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    let refuse = |why, remedy| Err(OpenError::NotOurs { root: root.to_owned(), why, remedy });
-    if owner != own && owner != 0 {
-        return refuse(format!("belongs to user {owner}"), "make it your own with `chown -R`");
-    }
-    // an empty one of our own is closed before the first file is made in it
-    let is_new = || owner == own && disk::names(root).is_ok_and(|names| names.is_empty());
-    if metadata.mode() & 0o002 != 0 && !is_new() {
-        return refuse("may be written by everybody".to_owned(), "close it with `chmod 700`");
-    }
-    if metadata.mode() & 0o020 != 0 {
-        tracing::warn!(root = %root.display(), "the store's group may write it: `chmod 700` closes it");
-    }
-    Ok(())
 }
 
 /// Whether the store is there; an error for a directory that neither is one nor may become one.

@@ -32,6 +32,7 @@ impl Verb for Info {
 fn facts(store: &Store, place: &str, debug: bool) -> Result<Value, Failure> {
     let machine = inspect_machine();
     let (mounts, remark) = mounting(store);
+    let remarks = remark.into_iter().chain(who_may_write(store)?);
     let system = rustix::system::uname();
     let containers = container::all(store).map_err(|error| Failure::because(&error))?;
     let images = store.images().map_err(|error| Failure::because(&error))?.len();
@@ -87,12 +88,15 @@ fn facts(store: &Store, place: &str, debug: bool) -> Result<Value, Failure> {
         "ExperimentalBuild": false,
         "Labels": [],
         "ClientInfo": {"Version": env!("CARGO_PKG_VERSION"), "Context": "default", "Debug": debug},
-        "Warnings": warnings(&machine, remark),
+        "Warnings": warnings(&machine, remarks),
     }))
 }
 
 /// What this machine lacks, and what would help.
-fn warnings(machine: &lighter_engine::system::MachineReport, remark: Option<String>) -> Vec<String> {
+fn warnings(
+    machine: &lighter_engine::system::MachineReport,
+    remarks: impl Iterator<Item = String>,
+) -> Vec<String> {
     use lighter_engine::system::Availability;
     [
         ("user namespaces", &machine.user_namespaces),
@@ -105,7 +109,7 @@ fn warnings(machine: &lighter_engine::system::MachineReport, remark: Option<Stri
         Availability::Yes => None,
         Availability::No { reason, remedy } => Some(format!("no {what}: {reason}; {remedy}")),
     })
-    .chain(remark)
+    .chain(remarks)
     .collect()
 }
 
@@ -123,6 +127,17 @@ fn mounting(store: &Store) -> (bool, Option<String>) {
         }
         Err(error) => (true, Some(format!("the store cannot be written: {}", chain(&error)))),
     }
+}
+
+/// Who else may write the store, and what mends that.
+fn who_may_write(store: &Store) -> Result<Option<String>, Failure> {
+    let others = store.open_to().map_err(|error| Failure::because(&error))?;
+    let place = store.root().display();
+    Ok(others.map(|who| {
+        format!(
+            "{who} may write the store: `chmod 700 {place}`, or name a folder that is closed (LIGHTER_ROOT)"
+        )
+    }))
 }
 
 fn operating_system() -> String {
