@@ -59,6 +59,8 @@ fn later_lines_win() {
     check(&["!a", "a"], "a", true);
     check(&["x", "!x/y/z", "x/y"], "x/y/z", false);
     check(&["x", "!x/y", "x/y/z"], "x/y/z", true);
+    // the second was not tried for `a/b`, which was not ignored
+    check(&["a/*/*b", "!a**/b"], "a/b/ab", true);
 }
 
 #[test]
@@ -111,19 +113,24 @@ fn naive(pattern: &[char], path: &[char]) -> bool {
     }
 }
 
+/// Folder by folder. As in Docker, a pattern that could change nothing for a folder is not tried there, and what is in the
+/// folder is then not matched by it either.
 fn naive_list(patterns: &[String], path: &str) -> bool {
-    let mut parents: Vec<String> = vec![path.to_owned()];
-    parents.extend(path.match_indices('/').map(|(at, _)| path[..at].to_owned()));
+    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    let mut reached = vec![false; patterns.len()];
     let mut ignored = false;
-    for pattern in patterns {
-        let (exception, text) = match pattern.strip_prefix('!') {
-            Some(text) => (true, text),
-            None => (false, pattern.as_str()),
-        };
-        let text = crate::path::clean(text);
-        let text: Vec<char> = text.trim_start_matches('/').chars().collect();
-        if parents.iter().any(|path| naive(&text, &path.chars().collect::<Vec<_>>())) {
-            ignored = !exception;
+    for part in ends.map(|end| path[..end].chars().collect::<Vec<_>>()) {
+        ignored = false;
+        for (pattern, reached) in patterns.iter().zip(&mut reached) {
+            let (exception, text) = match pattern.strip_prefix('!') {
+                Some(text) => (true, text),
+                None => (false, pattern.as_str()),
+            };
+            let text: Vec<char> = crate::path::clean(text).trim_start_matches('/').chars().collect();
+            *reached |= exception == ignored && naive(&text, &part);
+            if *reached {
+                ignored = !exception;
+            }
         }
     }
     ignored
