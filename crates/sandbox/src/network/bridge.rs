@@ -380,7 +380,7 @@ fn configure(endpoint: &Endpoint, namespace: &NetNs, default_route: bool) -> Res
     route::add_address(socket, link.index, endpoint.address, endpoint.subnet)?;
     route::set_up(socket, link.index)?;
     if default_route {
-        route::add_default_route(socket, link.index, endpoint.gateway)?;
+        route::add_default_route(socket, link.index, endpoint.gateway.into())?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Links, addresses and routes (rtnetlink).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
@@ -219,22 +219,6 @@ pub(crate) fn addresses6(socket: &Socket) -> Result<Vec<(LinkIndex, Ipv6Addr, u8
     Ok(socket.list(&question)?.iter().filter_map(read).collect())
 }
 
-/// Makes a link lead to everywhere of IPv6 through a gateway; that a default route exists already is no error.
-pub(crate) fn add_default_route6(
-    socket: &Socket,
-    index: LinkIndex,
-    gateway: Ipv6Addr,
-) -> Result<(), NetlinkError> {
-    let fixed = [INET6, 0, 0, 0, MAIN_TABLE, PROTOCOL_BOOT, 0, UNICAST, 0, 0, 0, 0];
-    let message = Message::new(NEW_ROUTE, Intent::Create, &fixed)
-        .attribute(ROUTE_GATEWAY, &gateway.octets())
-        .host_u32(ROUTE_OUT_LINK, index);
-    match socket.request(message) {
-        Err(error) if !error.is(Errno::EXIST) => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// Lists the IPv4 addresses of a link, or of all links, each with its subnet.
 pub(crate) fn addresses(
     socket: &Socket,
@@ -245,15 +229,19 @@ pub(crate) fn addresses(
     Ok(answers.iter().filter_map(|answer| read_address(answer, of)).collect())
 }
 
-/// Makes a link lead to everywhere through a gateway; that a default route exists already is no error.
+/// Makes a link lead to everywhere of the gateway's family; that a default route exists already is no error.
 pub(crate) fn add_default_route(
     socket: &Socket,
     index: LinkIndex,
-    gateway: Ipv4Addr,
+    gateway: IpAddr,
 ) -> Result<(), NetlinkError> {
-    let fixed = [INET, 0, 0, 0, MAIN_TABLE, PROTOCOL_BOOT, 0, UNICAST, 0, 0, 0, 0];
+    let (family, octets) = match gateway {
+        IpAddr::V4(address) => (INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (INET6, address.octets().to_vec()),
+    };
+    let fixed = [family, 0, 0, 0, MAIN_TABLE, PROTOCOL_BOOT, 0, UNICAST, 0, 0, 0, 0];
     let message = Message::new(NEW_ROUTE, Intent::Create, &fixed)
-        .attribute(ROUTE_GATEWAY, &gateway.octets())
+        .attribute(ROUTE_GATEWAY, &octets)
         .host_u32(ROUTE_OUT_LINK, index);
     match socket.request(message) {
         Err(error) if !error.is(Errno::EXIST) => Err(error),

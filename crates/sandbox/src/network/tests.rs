@@ -132,7 +132,7 @@ fn the_world_does_not_reach_containers() {
         let (world, _) = the_world();
         let container = connect(&default_bridge(runtime)).unwrap();
         let port = who_are_you(&container.namespace);
-        route::add_default_route(world.route(), 2, Ipv4Addr::new(203, 0, 113, 1)).unwrap();
+        route::add_default_route(world.route(), 2, Ipv4Addr::new(203, 0, 113, 1).into()).unwrap();
         assert_eq!(ask(&world, container.endpoint.address, port, IMPATIENCE), None);
     });
 }

@@ -108,7 +108,7 @@ pub(super) fn configure(
     let link = link.map_err(fail)?.index;
     route::add_address6(socket, link, six.address, six.subnet.prefix_len()).map_err(fail)?;
     if default_route {
-        route::add_default_route6(socket, link, gateway).map_err(fail)?;
+        route::add_default_route(socket, link, gateway.into()).map_err(fail)?;
     }
     Ok(())
 }
