@@ -5,12 +5,12 @@
 //! record can fit. The key is that of every other way, and is looked up before the layer gets a name: a mark that is
 //! missing costs a copy, and is never believed.
 
+use std::sync::Arc;
+
 use lighter_dockerfile::plan::{Op, Step};
 use lighter_image::Digest;
 use lighter_layer::{Extent, Listing, Packed};
 use lighter_store::{Flight, Scratch};
-
-use std::sync::Arc;
 
 use crate::StepError;
 use crate::event::{Work, chain};

@@ -222,10 +222,13 @@ pub(crate) fn sketch_of_copy(
     copy: &Copy,
     is_worth_while: impl Fn(Extent) -> bool,
 ) -> Result<Option<(Arc<Listing>, Sketch)>, StepError> {
-    if !is_of_folder(copy) || site.context(&copy.from)?.keeps_owners {
+    if !is_of_folder(copy) {
         return Ok(None);
     }
     let context = site.context(&copy.from)?;
+    if context.keeps_owners {
+        return Ok(None);
+    }
     let view = View::open_directory(&context.root)?;
     let mut found = None;
     for_each_selected(&view, Some(context), copy, |sieve, selected| {

@@ -89,16 +89,26 @@ fn take_value(text: &str) -> (String, &str) {
         let end = text.find([' ', '\t', ',']).unwrap_or(text.len());
         return (text[..end].to_owned(), &text[end..]);
     };
-    let mut value = String::new();
+    let (value, behind) = unquoted(quoted);
+    (value, behind.unwrap_or_default())
+}
+
+/// A quoted text from behind its first quote, with what was escaped in it, and what comes behind it: None where it has no
+/// end.
+///
+/// # Source
+/// RFC 9110, section 5.6.4.
+pub(super) fn unquoted(quoted: &str) -> (String, Option<&str>) {
+    let mut text = String::new();
     let mut chars = quoted.char_indices();
     while let Some((at, c)) = chars.next() {
         match c {
-            '"' => return (value, &quoted[at + 1..]),
-            '\\' => value.extend(chars.next().map(|(_, escaped)| escaped)),
-            other => value.push(other),
+            '"' => return (text, Some(&quoted[at + 1..])),
+            '\\' => text.extend(chars.next().map(|(_, escaped)| escaped)),
+            other => text.push(other),
         }
     }
-    (value, "")
+    (text, None)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ureq::http::HeaderMap;
 
+use super::challenge::unquoted;
 use super::error::plain;
 
 /// The code of a warning that is for people, and its agent: all others are of caches.
@@ -55,7 +56,8 @@ pub(crate) fn warnings(headers: &HeaderMap) -> Vec<String> {
         let value = String::from_utf8_lossy(value.as_bytes());
         let mut rest = &*value;
         while let Some((before, quoted)) = rest.split_once('"') {
-            let (text, behind) = unquoted(quoted);
+            // without an end it is nobody's text
+            let (text, Some(behind)) = unquoted(quoted) else { break };
             let is_for_people = before.trim_start_matches([',', ' ', '\t']) == FOR_PEOPLE;
             let text = plain(text.trim());
             if is_for_people && !text.is_empty() {
@@ -65,21 +67,6 @@ pub(crate) fn warnings(headers: &HeaderMap) -> Vec<String> {
         }
     }
     found
-}
-
-/// A quoted text up to its end, with what was escaped in it, and what comes behind it.
-fn unquoted(quoted: &str) -> (String, &str) {
-    let mut text = String::new();
-    let mut characters = quoted.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return (text, &quoted[at + 1..]),
-            '\\' => text.extend(characters.next().map(|(_, escaped)| escaped)),
-            _ => text.push(character),
-        }
-    }
-    // without an end it is nobody's text
-    (String::new(), "")
 }
 
 #[cfg(test)]
