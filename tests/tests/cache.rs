@@ -101,10 +101,18 @@ fn layers_are_sent_while_steps_are_still_running() {
         assert!(begin.elapsed() < Duration::from_secs(50), "no layer is sent before the last step is over");
         thread::sleep(Duration::from_millis(20));
     }
-    let mounts = lighter.root().join("mounts");
-    let mount = fs::read_dir(mounts).expect("there").flatten().map(|entry| entry.path().join("0/data"));
-    let mut mount = mount.filter(|folder| folder.is_dir());
-    let folder = mount.next().expect("the step's cache mount");
+    let mount = || {
+        let mut mounts = fs::read_dir(lighter.root().join("mounts")).ok()?.flatten();
+        mounts.find_map(|entry| Some(entry.path().join("0/data")).filter(|folder| folder.is_dir()))
+    };
+    // a layer may be sent before the next step has its mounts
+    let folder = loop {
+        if let Some(folder) = mount() {
+            break folder;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(50), "the last step has no cache mount");
+        thread::sleep(Duration::from_millis(20));
+    };
     fs::write(folder.join("go"), "").expect("written");
     assert!(child.wait().expect("ends").success());
 }
