@@ -8,12 +8,12 @@
 use std::sync::Arc;
 
 use lighter_dockerfile::plan::{Op, Step};
-use lighter_image::Digest;
+use lighter_image::{Digest, error_chain};
 use lighter_layer::{Extent, Listing, Packed};
 use lighter_store::{Flight, Scratch};
 
 use crate::StepError;
-use crate::event::{Work, chain};
+use crate::event::Work;
 use crate::explain::{Part, PartKind};
 use crate::key::{Definition, digest_of};
 use crate::keyed::{Inputs, Keyed};
@@ -90,7 +90,7 @@ impl Chance {
             Ok(packed) => Ok(Some(Ahead { scratch, packed, mark: self.mark, _flight: flight })),
             Err(StepError::Cancelled) => Err(StepError::Cancelled),
             Err(error) => {
-                tracing::info!(error = chain(&error), "a copy is begun once more");
+                tracing::info!(error = error_chain(&error), "a copy is begun once more");
                 Ok(None)
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use lighter_image::error_chain;
 use serde::{Deserialize, Serialize};
 
 /// Names one line of work in the stream: a step of the plan, or something around it, as loading a base's metadata.
@@ -226,7 +227,7 @@ impl Work<'_> {
 
     /// Tells that it has failed.
     pub fn failed(self, error: &(dyn std::error::Error + 'static)) {
-        self.tell(EventKind::Failed { error: chain(error) });
+        self.tell(EventKind::Failed { error: error_chain(error) });
     }
 
     /// Tells that it was stopped.
@@ -245,18 +246,6 @@ impl Work<'_> {
         }
         result
     }
-}
-
-/// An error and its causes in one line: `a: b: c`.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// Durations as whole microseconds.

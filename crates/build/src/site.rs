@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use lighter_dockerfile::plan::{Files, Op, Run};
-use lighter_image::DiffId;
+use lighter_image::{DiffId, error_chain};
 use lighter_layer::{OpenLayer, Timestamp, View};
 use lighter_sandbox::cgroup::{self, Cgroup};
 use lighter_sandbox::network::resolver::ResolvConf;
@@ -268,7 +268,7 @@ impl StepNetwork {
     fn without_bridge(namespace: NetNs) -> Result<Self, StepError> {
         match Pasta::start(&namespace) {
             Err(error) if !matches!(error, PastaError::Missing | PastaError::Tunnel(_)) => {
-                Err(StepError::Refused(format!("no network for a command: {}", crate::event::chain(&error))))
+                Err(StepError::Refused(format!("no network for a command: {}", error_chain(&error))))
             }
             way_out => Ok(Self::Own { namespace, way_out }),
         }
@@ -285,7 +285,7 @@ impl StepNetwork {
     /// What to say when a command failed that may have wanted more.
     pub(crate) fn remark(&self) -> Option<String> {
         let Self::Own { way_out: Err(error), .. } = self else { return None };
-        let why = crate::event::chain(error);
+        let why = error_chain(error);
         Some(format!(
             "the command had no network but loopback: {why}; `--network=host` shares this machine's"
         ))

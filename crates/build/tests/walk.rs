@@ -18,7 +18,7 @@ use lighter_build::{
 };
 use lighter_dockerfile::parse;
 use lighter_dockerfile::plan::{Base, Bases, GitSource, HttpSource, Lowered, Plan, Request, lower};
-use lighter_image::{DiffId, Digest, ImageConfig, ImageId, ImagePath, Platform, RootFs};
+use lighter_image::{DiffId, Digest, ImageConfig, ImageId, ImagePath, Platform, RootFs, error_chain};
 use lighter_layer::{ApplyOptions, View, apply};
 use lighter_store::{NewLayer, Store};
 
@@ -112,7 +112,7 @@ impl Run {
             Err(BuildError::Step(failure)) => {
                 panic!("{}: {}", failure.cause, String::from_utf8_lossy(&failure.tail));
             }
-            Err(error) => panic!("{}", lighter_build::event::chain(error)),
+            Err(error) => panic!("{}", error_chain(error)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Every way to fail: what is told, and the exit code.
 
 use crate::template::TemplateError;
+use lighter_image::error_chain;
 use std::error::Error;
 use std::io;
 
@@ -77,19 +78,9 @@ impl From<TemplateError> for Failure {
     }
 }
 
-/// An error and its causes: `a: b: c`. A cause that the text before it ends with already is not said again.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        next = cause.source();
-    }
-    harmless(&in_plain_words(text))
+/// An error and its causes, as people are told of them.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    harmless(&in_plain_words(error_chain(error)))
 }
 
 /// The longest text that is shown whole; of a longer one, this much of its beginning and half as much of its end.

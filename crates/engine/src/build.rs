@@ -27,7 +27,7 @@ use lighter_build::{BuildError, Built, Inputs, Reporter, Sink};
 use lighter_dockerfile::ignore::Patterns;
 use lighter_dockerfile::plan::{NamedContext, Plan, Request};
 use lighter_dockerfile::{Diagnostic, parse};
-use lighter_image::{Platform, Reference};
+use lighter_image::{Platform, Reference, error_chain};
 use lighter_store::{BuildId, PruneSteps, Store};
 
 pub use debug::{DebugError, debug};
@@ -103,7 +103,7 @@ pub fn build(
             names: outcome.names.iter().map(Reference::familiar).collect(),
         },
         Err(BuildFailure::Cancelled) => Finish::Cancelled,
-        Err(failure) => Finish::Failed { error: lighter_build::event::chain(failure) },
+        Err(failure) => Finish::Failed { error: error_chain(failure) },
     };
     reporter.tell(Vertex::BUILD, EventKind::Finished(finish.clone()));
     let (steps, file) = (std::mem::take(&mut job.steps), job.file.name.clone());
@@ -132,9 +132,9 @@ fn clean_up(store: &Store, limit_bytes: Option<u64>) {
     let freed = match limit_bytes {
         Some(_) => {
             let wanted = PruneSteps { mounts: true, keep_bytes: limit_bytes, ..PruneSteps::default() };
-            store.prune_steps(&wanted).map(drop).map_err(|error| lighter_build::event::chain(&error))
+            store.prune_steps(&wanted).map(drop).map_err(|error| error_chain(&error))
         }
-        None => store.empty_trash().map(drop).map_err(|error| lighter_build::event::chain(&error)),
+        None => store.empty_trash().map(drop).map_err(|error| error_chain(&error)),
     };
     if let Err(error) = freed {
         tracing::warn!(error, "the store stays larger than it may be");
@@ -358,7 +358,7 @@ impl Job<'_> {
     /// The steps that earlier builds of this place have had.
     fn earlier(&self) -> Result<BTreeMap<String, lighter_image::Digest>, BuildFailure> {
         history::earlier_steps(self.store, &self.place, None)
-            .map_err(|error| BuildFailure::Refused(lighter_build::event::chain(&error)))
+            .map_err(|error| BuildFailure::Refused(error_chain(&error)))
     }
 
     /// Writes what was asked for.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use lighter_build::{CancelToken, Fetch, FetchError, FetchedTree, HttpFile, SharedCache, Work};
 use lighter_dockerfile::plan::{GitReference, GitSource, HttpSource};
-use lighter_image::DiffId;
+use lighter_image::{DiffId, error_chain};
 use lighter_registry::{Cancel, Client, Config};
 use lighter_store::{Scratch, Store};
 
@@ -106,7 +106,7 @@ impl Fetch for Fetcher<'_> {
     ) -> Result<FetchedTree, FetchError> {
         let full = |error: lighter_store::FileError| FetchError::Transfer {
             what: format!("git repository {}", source.remote),
-            reason: lighter_build::event::chain(&error),
+            reason: error_chain(&error),
         };
         let scratch = self.store.new_layer().map_err(full)?;
         let root = git::check_out(source, commit, &scratch.fs(), cancel)?;

@@ -7,6 +7,7 @@
 mod config;
 mod descriptor;
 mod digest;
+mod error_chain;
 pub mod go_json;
 mod manifest;
 pub mod media_type;
@@ -17,6 +18,7 @@ mod reference;
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use descriptor::Descriptor;
 pub use digest::{ChainId, DiffId, Digest, Hasher, ImageId, ParseDigestError};
+pub use error_chain::error_chain;
 pub use manifest::{Document, Index, Manifest, ParseManifestError, parse_document};
 pub use path::ImagePath;
 pub use platform::{ParsePlatformError, Platform};

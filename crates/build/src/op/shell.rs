@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use lighter_dockerfile::plan::Run;
+use lighter_image::error_chain;
 use lighter_sandbox::{SandboxError, Spec, Stdio, WaitError, spawn};
 
 use crate::Stream;
@@ -35,7 +36,7 @@ pub(super) fn open(site: &Site<'_>, spec: &Spec, run: &Run, work: &Work<'_>) {
     let text = format!("the command has failed: here is {shell}, where it ran; leave it to end the build\n");
     work.tell(EventKind::Output { stream: Stream::Stderr, bytes: text.into_bytes() });
     if let Err(error) = wait_for(site, spec, shell) {
-        work.warn(format!("no shell for the failed command: {}", crate::event::chain(&error)));
+        work.warn(format!("no shell for the failed command: {}", error_chain(&error)));
     }
 }
 

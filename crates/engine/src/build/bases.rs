@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use lighter_build::{ImageInput, Reporter};
 use lighter_dockerfile::plan::{Base, BaseNeed, ImageSource, Lowered, Plan, Request, lower};
 use lighter_dockerfile::{Code, Diagnostic, Parsed};
-use lighter_image::{DiffId, Digest, ImageConfig, ImageId, ParseReferenceError, Reference};
+use lighter_image::{DiffId, Digest, ImageConfig, ImageId, ParseReferenceError, Reference, error_chain};
 use lighter_store::Store;
 
 use super::{BuildFailure, BuildRequest, Pull, oci_layout};
@@ -152,7 +152,7 @@ fn input(need: &BaseNeed, id: ImageId, layers: Vec<DiffId>, digest: Option<Diges
 
 /// A base that cannot be had, as a fault of the line that names it.
 fn fault(need: &BaseNeed, error: &BaseError) -> Diagnostic {
-    let reason = lighter_build::event::chain(error);
+    let reason = error_chain(error);
     let (written, reference) = (&need.written, &need.reference);
     let message = format!("{written}: failed to resolve source metadata for {reference}: {reason}");
     Diagnostic::error(Code::ImageName, need.span, message).with_help(need.help.clone())

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use lighter_build::{CancelToken, FetchError, Reporter, SharedCache, SharedStep, Work};
-use lighter_image::{Descriptor, DiffId, Digest, Manifest, media_type};
+use lighter_image::{Descriptor, DiffId, Digest, Manifest, error_chain, media_type};
 use lighter_store::{KnownLayer, Store};
 use serde::{Deserialize, Serialize};
 
@@ -284,7 +284,7 @@ impl SharedCache for Shared<'_> {
                 Ok(Some(step)) => return Ok(Some(step)),
                 Ok(None) => {}
                 Err(error) => {
-                    let text = lighter_build::event::chain(&error);
+                    let text = error_chain(&error);
                     work.warn(format!("a cache is of no use for this step: {text}"));
                 }
             }
@@ -314,7 +314,7 @@ impl SharedCache for Shared<'_> {
                         what: format!("cache mount {id}"),
                         reason: error.to_string(),
                     })?;
-                    let text = lighter_build::event::chain(&error);
+                    let text = error_chain(&error);
                     work.warn(format!("cache mount `{id}` begins empty: {text}"));
                 }
             }

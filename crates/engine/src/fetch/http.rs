@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lighter_build::{CancelToken, FetchError, HttpFile};
 use lighter_dockerfile::plan::HttpSource;
-use lighter_image::Digest;
+use lighter_image::{Digest, error_chain};
 use lighter_registry::{Download, Known, TransferEvent, Url};
 use lighter_store::{Expected, Store};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ pub(crate) fn get(
     progress: Progress<'_>,
 ) -> Result<HttpFile, FetchError> {
     let failed = |reason: String| FetchError::Transfer { what: source.url.clone(), reason };
-    let url = Url::parse(&source.url).map_err(|error| failed(lighter_build::event::chain(&error)))?;
+    let url = Url::parse(&source.url).map_err(|error| failed(error_chain(&error)))?;
     let place = store.root().join("contexts").join(format!("http-{}", Digest::of(&source.url).hex()));
     let remembered = read(&place, &source.url);
     let remembered = match remembered {
@@ -59,11 +59,9 @@ pub(crate) fn get(
     };
     let answer = network.client(cancel).download(&url, &known, &events);
     let answer = answer.map_err(|error| match error.is_not_found() {
-        true => {
-            FetchError::NotFound { what: source.url.clone(), reason: lighter_build::event::chain(&error) }
-        }
+        true => FetchError::NotFound { what: source.url.clone(), reason: error_chain(&error) },
         false if cancel.is_cancelled() => FetchError::Cancelled,
-        false => failed(lighter_build::event::chain(&error)),
+        false => failed(error_chain(&error)),
     })?;
     let (digest, last_modified) = match (answer, remembered) {
         (Download::Unchanged, Some(old)) => (old.digest, old.last_modified),
@@ -73,7 +71,7 @@ pub(crate) fn get(
         (Download::Found(mut file), _) => {
             let (digest, _) = store
                 .put_blob(&mut file, Expected::default())
-                .map_err(|error| failed(lighter_build::event::chain(&error)))?;
+                .map_err(|error| failed(error_chain(&error)))?;
             let new = Remembered {
                 url: source.url.clone(),
                 etag: file.known.etag.clone(),
@@ -85,7 +83,7 @@ pub(crate) fn get(
         }
     };
     check(source, digest)?;
-    let path = store.blob_path(&digest).map_err(|error| failed(lighter_build::event::chain(&error)))?;
+    let path = store.blob_path(&digest).map_err(|error| failed(error_chain(&error)))?;
     let path = path.ok_or_else(|| failed("what was sent is gone".to_owned()))?;
     let modified = last_modified.as_deref().and_then(http_date);
     Ok(HttpFile { path, digest, name: source.name.clone(), modified })

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use lighter_build::event::chain;
 use lighter_build::{CancelToken, FetchError, Work};
-use lighter_image::DiffId;
+use lighter_image::{DiffId, error_chain};
 use lighter_registry::TransferEvent;
 use lighter_store::Store;
 
@@ -23,7 +22,9 @@ pub(super) fn unpack_all(
     let transfer = |error: FetchLayerError| match error {
         FetchLayerError::Cancelled => FetchError::Cancelled,
         _ if cancel.is_cancelled() => FetchError::Cancelled,
-        error => FetchError::Transfer { what: "the layers of an image".to_owned(), reason: chain(&error) },
+        error => {
+            FetchError::Transfer { what: "the layers of an image".to_owned(), reason: error_chain(&error) }
+        }
     };
     if are_here(store, layers).map_err(|error| transfer(error.into()))? {
         return Ok(());

@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use lighter_image::error_chain;
 use ureq::http::HeaderMap;
 
 use super::error::{Again, TransportError};
@@ -66,7 +67,7 @@ impl Attempts {
         }
         let wait = self.wait(asked);
         tracing::debug!(%error, attempt = self.failed, ?wait, "trying again");
-        events(TransferEvent::Retrying { attempt: self.failed, wait, reason: chain(&error) });
+        events(TransferEvent::Retrying { attempt: self.failed, wait, reason: error_chain(&error) });
         cancel.wait(wait).map_err(|Cancelled| TransportError::Cancelled(Cancelled))
     }
 
@@ -109,18 +110,6 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let date = |text: &str| jiff::fmt::rfc2822::parse(text).ok();
     let wait = date(value)?.duration_since(&date(text("date")?)?);
     Some(Duration::try_from(wait).unwrap_or_default())
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// A number from 0 to 1; the standard library's hash keys are random enough to spread waits.

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
+pub(crate) use lighter_image::error_chain as chain;
 use lighter_image::{Descriptor, Hasher, Reference};
 use lighter_registry::config::{Retries, Timeouts};
 use lighter_registry::testing::Registry;
@@ -60,17 +61,6 @@ pub(crate) fn fetch_from(
     let mut bytes = have.to_vec();
     reader.read_to_end(&mut bytes).map_err(|error| chain(&error))?;
     Ok(bytes)
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 /// Keeps events.

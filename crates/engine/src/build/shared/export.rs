@@ -6,7 +6,9 @@ use std::time::SystemTime;
 
 use lighter_build::{Built, CancelToken, Reporter, SharedRecord, Work};
 use lighter_dockerfile::plan::Plan;
-use lighter_image::{Descriptor, Digest, Document, Index, Reference, go_json, media_type, parse_document};
+use lighter_image::{
+    Descriptor, Digest, Document, Index, Reference, error_chain, go_json, media_type, parse_document,
+};
 
 use super::local::Layout;
 use super::registry::tag_of;
@@ -40,7 +42,7 @@ pub(in crate::build) fn export(
         });
         match result {
             Err(error) if location.is_true("ignore-error") && !cancel.is_cancelled() => {
-                work.warn(format!("the cache is not exported: {}", lighter_build::event::chain(&error)));
+                work.warn(format!("the cache is not exported: {}", error_chain(&error)));
                 work.done();
             }
             result => work.finish(result)?,

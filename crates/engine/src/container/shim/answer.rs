@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use lighter_image::error_chain;
 use lighter_sandbox::cgroup::Cgroup;
 use lighter_sandbox::{Process, Window};
 
@@ -218,7 +219,7 @@ impl Shim {
             None => self.group()?,
         };
         let done = if frozen { group.freeze() } else { group.thaw() };
-        done.map_err(|error| lighter_build::event::chain(&error))?;
+        done.map_err(|error| error_chain(&error))?;
         self.change(|state| state.status = if frozen { Status::Paused } else { Status::Running })
             .map_err(|error| error.to_string())
     }
@@ -265,7 +266,7 @@ impl Shim {
         let mut control = self.control();
         let connected = control.network.connect(&self.store, &self.runtime, &container, wish);
         self.network_changed(control.network.state(&self.runtime));
-        connected.map_err(|error| lighter_build::event::chain(&error))
+        connected.map_err(|error| error_chain(&error))
     }
 
     fn disconnect_network(&self, network: &str) -> Result<(), String> {
@@ -273,7 +274,7 @@ impl Shim {
         let mut control = self.control();
         let left = control.network.disconnect(&self.store, &self.runtime, &container, network);
         self.network_changed(control.network.state(&self.runtime));
-        left.map_err(|error| lighter_build::event::chain(&error))
+        left.map_err(|error| error_chain(&error))
     }
 
     fn network_changed(&self, network: Option<super::super::state::NetworkState>) {

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lighter_image::error_chain;
 use lighter_store::{ContainerId, FindContainerError, OpenError, Store};
 use serde::{Deserialize, Serialize};
 
@@ -161,7 +162,7 @@ fn live() -> i32 {
     match own(starter) {
         Ok(()) => 0,
         Err(error) => {
-            let error = lighter_build::event::chain(&error);
+            let error = error_chain(&error);
             let reply = Frame::Reply(Reply::Failed { error, exit_code: 125 });
             // where nobody listens any more, the container's state says it
             i32::from(message::send(&mut telling, &reply).is_err()) + 1

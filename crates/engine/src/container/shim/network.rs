@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
+use lighter_image::error_chain;
 use lighter_sandbox::Network;
 use lighter_sandbox::network::{
     self, Attachment, Binding, Bridge, BridgeError, Endpoint, Knowledge, NamesError, NamespaceError, NetNs,
@@ -113,7 +114,7 @@ impl Joined {
         match Pasta::start(namespace) {
             Ok(pasta) => self.pasta = Some(pasta),
             Err(missing @ (PastaError::Missing | PastaError::Tunnel(_))) => {
-                let why = lighter_build::event::chain(&missing);
+                let why = error_chain(&missing);
                 self.missing = Some(format!(
                     "the container has no network but loopback: {why}; `--network host` shares this machine's"
                 ));

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use lighter_image::error_chain;
 use lighter_sandbox::Process;
 use lighter_store::{ContainerId, Store};
 
@@ -88,7 +89,7 @@ impl Shim {
             let running = match self.start() {
                 Ok(running) => running,
                 Err(error) => {
-                    let text = lighter_build::event::chain(&error);
+                    let text = error_chain(&error);
                     let starter = attach.is_some().then_some(&mut starter);
                     return self.give_up(starter, &text, error.exit_code());
                 }
