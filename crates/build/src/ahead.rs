@@ -16,7 +16,7 @@ use crate::StepError;
 use crate::event::Work;
 use crate::explain::{Part, PartKind};
 use crate::key::{Definition, digest_of};
-use crate::keyed::{Inputs, Keyed};
+use crate::keyed::{Inputs, Keyed, definition_of};
 use crate::op::copy::{copy_files, is_of_small_files};
 use crate::op::over;
 use crate::site::Site;
@@ -53,7 +53,7 @@ pub(crate) fn chance(
     let Some((listing, sketch)) = trees::sketch_of_copy(site, copy, is_worth_while)? else {
         return Ok(None);
     };
-    let Some(definition) = definition(site, step) else { return Ok(None) };
+    let Some(definition) = definition_of(site, step) else { return Ok(None) };
     let mark = mark_of(&definition, &sketch.digest);
     if !is_free {
         if site.store.has_steps_like(&mark) {
@@ -118,11 +118,6 @@ pub(crate) fn mark(
     let Some((_, sketch)) = trees::sketch_of_copy(site, copy, is_of_small_files)? else { return Ok(()) };
     let mark = mark_of(&keyed.definition, &sketch.digest);
     site.store.index_step(&mark, &keyed.key).map_err(StepError::store)
-}
-
-fn definition(site: &Site<'_>, step: &Step) -> Option<Definition> {
-    let plan = &site.inputs.plan;
-    Definition::of(&step.op, &plan.platform, &site.inputs.run, plan.epoch)
 }
 
 fn mark_of(definition: &Definition, sketch: &Digest) -> Digest {

@@ -35,9 +35,8 @@ impl Keyed {
         below: &Inputs,
         work: Option<&Work<'_>>,
     ) -> Result<Self, StepError> {
-        let plan = &site.inputs.plan;
-        let definition = Definition::of(&step.op, &plan.platform, &site.inputs.run, plan.epoch)
-            .ok_or_else(|| StepError::Refused("an image has no key".to_owned()))?;
+        let definition =
+            definition_of(site, step).ok_or_else(|| StepError::Refused("an image has no key".to_owned()))?;
         let mut inputs = Vec::new();
         let mut tree: Option<Digest> = None;
         let mut fetched = Vec::new();
@@ -96,6 +95,12 @@ impl Keyed {
         };
         Ok(listings.files_read() == 0 && now.iter().all(|part| self.inputs.contains(part)))
     }
+}
+
+/// What a step is by itself; `None` of an image.
+pub(crate) fn definition_of(site: &Site<'_>, step: &Step) -> Option<Definition> {
+    let plan = &site.inputs.plan;
+    Definition::of(&step.op, &plan.platform, &site.inputs.run, plan.epoch)
 }
 
 /// Whether files are in a folder that the caller may change meanwhile.
