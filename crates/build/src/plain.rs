@@ -54,9 +54,15 @@ pub fn refusal(store: &Store) -> Result<Option<io::Error>, FileError> {
     Ok(try_overlay(scratch.dir()).err())
 }
 
-/// Whether a sandbox may have failed because overlay file systems cannot be mounted: worth to find out then.
-pub fn may_be_refused(error: &SandboxError) -> bool {
-    matches!(error, SandboxError::Setup { stage: Stage::Root | Stage::Mounts, .. })
+/// Why a sandbox that could not be set up needs copies; `None` where the error has another cause.
+///
+/// # Errors
+/// When the store cannot be written.
+pub fn refusal_behind(error: &SandboxError, store: &Store) -> Result<Option<io::Error>, FileError> {
+    match error {
+        SandboxError::Setup { stage: Stage::Root | Stage::Mounts, .. } => refusal(store),
+        _ => Ok(None),
+    }
 }
 
 /// The root of a sandbox, copied.

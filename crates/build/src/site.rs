@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use lighter_dockerfile::plan::{Files, Op, Run};
 use lighter_image::{DiffId, error_chain};
 use lighter_layer::{OpenLayer, Timestamp, View};
+use lighter_sandbox::SandboxError;
 use lighter_sandbox::cgroup::{self, Cgroup};
 use lighter_sandbox::network::resolver::ResolvConf;
 use lighter_sandbox::network::{Bridge, BridgeSpec, Lease, NetNs, Pasta, PastaError, Pool};
@@ -33,7 +34,8 @@ pub(crate) struct Site<'a> {
     started: Instant,
     pool: OnceLock<Option<Pool>>,
     resolv_conf: OnceLock<ResolvConf>,
-    works_on_copies: OnceLock<bool>,
+    /// Whether overlay file systems were found not to be mountable over this store.
+    refuses_overlays: AtomicBool,
     fetching: Mutex<()>,
     /// Held by the one step whose shell has the caller's terminal.
     pub(crate) terminal: Mutex<()>,
@@ -64,7 +66,7 @@ impl<'a> Site<'a> {
             started: Instant::now(),
             pool: OnceLock::new(),
             resolv_conf: OnceLock::new(),
-            works_on_copies: OnceLock::new(),
+            refuses_overlays: AtomicBool::new(false),
             fetching: Mutex::default(),
             terminal: Mutex::default(),
             fetched: Mutex::default(),
@@ -109,16 +111,18 @@ impl<'a> Site<'a> {
 
     /// Whether it is known that commands work on copies.
     pub(crate) fn works_on_copies(&self) -> bool {
-        self.works_on_copies.get().copied().unwrap_or_else(|| plain::is_asked_for(self.store))
+        self.refuses_overlays.load(Ordering::Relaxed) || plain::is_asked_for(self.store)
     }
 
-    /// Finds out whether they do, because overlay file systems cannot be mounted over this store.
-    pub(crate) fn find_refusal(&self) -> Result<bool, StepError> {
-        let refusal = plain::refusal(self.store).map_err(StepError::store)?;
-        if let Some(error) = &refusal {
-            tracing::info!(%error, "commands work on copies: overlay file systems cannot be mounted here");
-        }
-        Ok(*self.works_on_copies.get_or_init(|| refusal.is_some()))
+    /// Finds out whether they are to, as a sandbox that could not be set up shows that overlay file systems cannot be
+    /// mounted over this store.
+    pub(crate) fn is_refused(&self, error: &SandboxError) -> Result<bool, StepError> {
+        let Some(error) = plain::refusal_behind(error, self.store).map_err(StepError::store)? else {
+            return Ok(false);
+        };
+        tracing::info!(%error, "commands work on copies: overlay file systems cannot be mounted here");
+        self.refuses_overlays.store(true, Ordering::Relaxed);
+        Ok(true)
     }
 
     /// A context by what a step calls it.

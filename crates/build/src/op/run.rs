@@ -98,7 +98,7 @@ fn run_in(
 ) -> Result<(), StepError> {
     if !site.works_on_copies() {
         match execute(site, spec, run, tail, work) {
-            Err(StepError::Sandbox(error)) if plain::may_be_refused(&error) && site.find_refusal()? => {}
+            Err(StepError::Sandbox(error)) if site.is_refused(&error)? => {}
             other => return other,
         }
     }

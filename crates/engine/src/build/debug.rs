@@ -61,7 +61,7 @@ pub fn debug(
     spec.keeper = true;
     spec.mounts.clone_from(&mounted.mounts);
     let mut process = match spawn(&spec, Stdio::inherit()) {
-        Err(error) if plain::may_be_refused(&error) && plain::refusal(store)?.is_some() => {
+        Err(error) if plain::refusal_behind(&error, store)?.is_some() => {
             plain::without_overlays(&mut spec, scratch.dir())?;
             spawn(&spec, Stdio::inherit())?
         }

@@ -134,11 +134,7 @@ impl Shim {
         let is_asked_for = plain::is_asked_for(&self.store);
         let mut copy = if is_asked_for { copies::make(&mut spec, &self.dir)? } else { None };
         let mut process = match lighter_sandbox::spawn(&spec, stdio) {
-            Err(error)
-                if !is_asked_for
-                    && plain::may_be_refused(&error)
-                    && plain::refusal(&self.store)?.is_some() =>
-            {
+            Err(error) if !is_asked_for && plain::refusal_behind(&error, &self.store)?.is_some() => {
                 copy = copies::make(&mut spec, &self.dir)?;
                 let stdio;
                 (stdio, ends) = pipes()?;
