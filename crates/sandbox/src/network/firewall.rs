@@ -11,8 +11,7 @@ use super::nftables::{
     self, End, Expression, FILTER_PRIORITY, Family, FoundChain, FoundRule, Hook, SOURCE_NAT_PRIORITY,
     Transaction, Verdict,
 };
-use super::subnet::Subnet;
-use super::subnet6::Subnet6;
+use super::subnet::{Subnet, Subnet6};
 use rustix::io::Errno;
 
 /// The chain by which Docker lets administrators come first; where it exists, Docker rules the forward chain.

@@ -27,7 +27,6 @@ pub mod resolver;
 mod responder;
 mod route;
 mod subnet;
-mod subnet6;
 
 pub use bridge::{Attachment, Bridge, BridgeError, BridgeSpec, DEFAULT_BRIDGE, Endpoint, Six};
 pub use firewall::{FirewallError, Warning};
@@ -41,8 +40,7 @@ pub use pool::{Connected, Lease, Pool, PoolError, connect};
 pub use ports::{Binding, Bound, Publication, PublicationError, PublishError, Transport, publish};
 pub use proxy::{Proxy, ProxyError, Target};
 pub use responder::{Knowledge, Responder, ResponderError};
-pub use subnet::{Subnet, SubnetError, free_subnet};
-pub use subnet6::{Subnet6, Subnet6Error};
+pub use subnet::{Subnet, Subnet6, SubnetError, free_subnet};
 
 #[cfg(test)]
 mod tests;

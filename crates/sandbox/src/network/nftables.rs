@@ -1,8 +1,7 @@
 //! Tables, chains and rules of nftables (nfnetlink): only what our firewall says.
 
 use super::netlink::{Answer, Attributes, Intent, Message, NetlinkError, Socket};
-use super::subnet::Subnet;
-use super::subnet6::Subnet6;
+use super::subnet::{Subnet, Subnet6};
 use rustix::io::Errno;
 
 const SUBSYSTEM: u16 = 10;

@@ -8,8 +8,7 @@ use rustix::io::Errno;
 
 use super::super::firewall::FirewallError;
 use super::super::netlink::NetlinkError;
-use super::super::subnet::Subnet;
-use super::super::subnet6::Subnet6;
+use super::super::subnet::{Subnet, Subnet6};
 use super::FORWARDING;
 
 /// Why a bridge could not be made, joined or removed.

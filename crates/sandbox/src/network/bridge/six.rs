@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::super::namespace::NetNs;
 use super::super::netlink::{NetlinkError, Socket};
 use super::super::route;
-use super::super::subnet6::Subnet6;
+use super::super::subnet::Subnet6;
 use super::{Bridge, BridgeError, Endpoint, Six, State};
 
 const FORWARDING: &str = "/proc/sys/net/ipv6/conf/all/forwarding";

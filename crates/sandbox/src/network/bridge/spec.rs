@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::netlink::Socket;
 use super::super::route;
-use super::super::subnet::Subnet;
-use super::super::subnet6::Subnet6;
+use super::super::subnet::{Subnet, Subnet6};
 use super::{BRIDGE_PREFIX, BridgeError, DEFAULT_BRIDGE, LINK_NAME_LEN};
 
 /// What a network's bridge shall be.
