@@ -11,7 +11,8 @@
 //! 4. *Namespaces*: those to join, by their path on the host; the new ones exist since the clone.
 //! 5. *Limits* that need the caller's privileges: resource limits, the badness for the out-of-memory killer.
 //! 6. *Mounts*: what shall be shared with the host is opened; then everything becomes a slave of the host's mounts, so
-//!    that nothing else goes back; sources are opened with the host's eyes; then the root is mounted and all else attached in it, every target resolved inside the root.
+//!    that nothing else goes back; sources are opened with the host's eyes; then the root is mounted and all else
+//!    attached in it, every target resolved inside the root.
 //! 7. *Terminal*: it comes from the container's own `/dev/pts`, hence after the mounts.
 //! 8. *Pivot*: the host's tree goes away. Descriptors of it are closed by the exec at the latest.
 //! 9. *Names and parameters*: host name, sysctls; then paths are hidden and the root made read-only, since sysctls are
@@ -192,9 +193,7 @@ fn set_up(caller: &Caller, spec: &Spec, host: Host, tie: Option<&keeper::Tie>) -
     if spec.readonly_root {
         paths::make_root_read_only()?;
     }
-    terminal::begin_session(terminal.as_ref())?;
-    terminal::own_null()?;
-    terminal::own_streams(spec.user.uid)?;
+    terminal::take(terminal.as_ref(), spec.user.uid)?;
     let identity = identity::Identity {
         user: &spec.user,
         capabilities: spec.capabilities,
@@ -203,10 +202,7 @@ fn set_up(caller: &Caller, spec: &Spec, host: Host, tie: Option<&keeper::Tie>) -
         die_with_parent: spec.die_with_parent,
     };
     let own_binary = spec.init.then(program::open_self).transpose()?;
-    // before the process is the user, to whom the way there may be closed; but it may be open to the user alone
-    let entered = program::enter_directory(&spec.cwd);
-    identity::assume(caller, &identity)?;
-    entered.or_else(|_| program::enter_directory(&spec.cwd))?;
+    become_user(caller, &identity, &spec.cwd)?;
     let program = program::find(&spec.args, &spec.env)?;
     tie.map_or(Ok(()), keeper::Tie::holds)?;
     caller.tell(&Report::Ready, None).at(Stage::Order, || "saying ready".to_owned())?;
@@ -259,9 +255,7 @@ fn join_running(caller: &Caller, spec: &ExecSpec, target: i32) -> Result<i32> {
     join::namespaces_of(target)?;
     let terminal =
         if spec.tty { Some(terminal::open_in_place(caller, spec.window, spec.user.uid)?) } else { None };
-    terminal::begin_session(terminal.as_ref())?;
-    terminal::own_null()?;
-    terminal::own_streams(spec.user.uid)?;
+    terminal::take(terminal.as_ref(), spec.user.uid)?;
     let identity = identity::Identity {
         user: &spec.user,
         capabilities: spec.capabilities,
@@ -269,11 +263,16 @@ fn join_running(caller: &Caller, spec: &ExecSpec, target: i32) -> Result<i32> {
         no_new_privileges: spec.no_new_privileges,
         die_with_parent: spec.die_with_parent,
     };
-    // before the process is the user, to whom the way there may be closed; but it may be open to the user alone
-    let entered = program::enter_directory(&spec.cwd);
-    identity::assume(caller, &identity)?;
-    entered.or_else(|_| program::enter_directory(&spec.cwd))?;
+    become_user(caller, &identity, &spec.cwd)?;
     let program = program::find(&spec.args, &spec.env)?;
     caller.tell(&Report::Ready, None).at(Stage::Order, || "saying ready".to_owned())?;
     Ok(program::execute(&program, &spec.args, &spec.env))
+}
+
+/// Becomes the user, in a directory.
+fn become_user(caller: &Caller, identity: &identity::Identity<'_>, cwd: &str) -> Result<()> {
+    // before the process is the user, to whom the way there may be closed; but it may be open to the user alone
+    let entered = program::enter_directory(cwd);
+    identity::assume(caller, identity)?;
+    entered.or_else(|_| program::enter_directory(cwd))
 }

@@ -49,8 +49,14 @@ fn open_below(
     Ok(terminal)
 }
 
-/// Begins a session of its own, on the terminal if there is one.
-pub(super) fn begin_session(terminal: Option<&OwnedFd>) -> Result<()> {
+/// Begins a session of its own, on the terminal if there is one, with standard streams that are the container's.
+pub(super) fn take(terminal: Option<&OwnedFd>, uid: u32) -> Result<()> {
+    begin_session(terminal)?;
+    own_null()?;
+    own_streams(uid)
+}
+
+fn begin_session(terminal: Option<&OwnedFd>) -> Result<()> {
     let name = || "session".to_owned();
     match setsid() {
         // It leads one already.
@@ -68,7 +74,7 @@ pub(super) fn begin_session(terminal: Option<&OwnedFd>) -> Result<()> {
 
 /// Puts the container's own `/dev/null` in the place of the host's at the standard streams: whoever has a file open can
 /// change its mode and owner.
-pub(super) fn own_null() -> Result<()> {
+fn own_null() -> Result<()> {
     let name = || "/dev/null".to_owned();
     let is_null = |open: BorrowedFd<'_>| -> Result<bool> {
         let status = fstat(open).at(Stage::Terminal, name)?;
@@ -99,7 +105,7 @@ pub(super) fn own_null() -> Result<()> {
 }
 
 /// Gives pipes at the standard streams to the user, so that `/dev/stdout` can be opened by name.
-pub(super) fn own_streams(uid: u32) -> Result<()> {
+fn own_streams(uid: u32) -> Result<()> {
     if uid == 0 {
         return Ok(());
     }
