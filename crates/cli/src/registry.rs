@@ -66,6 +66,15 @@ pub(crate) fn read_name(client: &Client, text: &str) -> Result<Reference, Failur
     client.config().registries.read_name(text).map_err(|error| Failure::new(failure::chain(&error)))
 }
 
+/// A name as a person typed it, with the tag that it has where none is typed.
+///
+/// # Errors
+/// A text that is no name.
+pub(crate) fn tagged(text: &str) -> Result<Reference, Failure> {
+    let parsed: Result<Reference, _> = text.parse();
+    parsed.map(Reference::with_default_tag).map_err(|error| Failure::because(&error))
+}
+
 /// Passes on what registries want people to know: to standard error, once, whatever came of the command.
 pub(crate) fn pass_warnings_on(session: &Session, client: &Client) {
     for Warning { host, text } in client.warnings() {

@@ -7,7 +7,7 @@ use crate::session::Session;
 use crate::verb::Verb;
 use lighter_engine::archive::{ImportRequest, import};
 use lighter_engine::registry::{Download, Known, Url, ignore_events};
-use lighter_image::{Platform, Reference};
+use lighter_image::Platform;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -15,13 +15,7 @@ use std::time::SystemTime;
 
 impl Verb for Import {
     fn run(self, session: &Session) -> Result<u8, Failure> {
-        let name = match &self.repository {
-            Some(name) => {
-                let name: Reference = name.parse().map_err(|error| Failure::because(&error))?;
-                Some(name.with_default_tag())
-            }
-            None => None,
-        };
+        let name = self.repository.as_deref().map(registry::tagged).transpose()?;
         let platform: Platform = match &self.platform {
             Some(platform) => platform.parse().map_err(|error| Failure::because(&error))?,
             None => Platform::host(),

@@ -22,7 +22,7 @@ impl Verb for ManifestInspect {
         let client = client(session, &self.names, self.insecure)?;
         let text = match self.names.as_slice() {
             [list, manifest] => {
-                let (list, manifest) = (name(list)?, name(manifest)?);
+                let (list, manifest) = (registry::tagged(list)?, registry::tagged(manifest)?);
                 let members = drafts(session)?
                     .document(&list)
                     .map_err(|error| told(&error))?
@@ -38,7 +38,7 @@ impl Verb for ManifestInspect {
                 self.remote(&client, &manifest)?
             }
             names => {
-                let reference = name(names.first().map_or("", String::as_str))?;
+                let reference = registry::tagged(names.first().map_or("", String::as_str))?;
                 match drafts(session)?.document(&reference).map_err(|error| told(&error))? {
                     Some((_, members)) if self.verbose => {
                         let shown: Result<Vec<Value>, Failure> =
@@ -126,7 +126,8 @@ fn indented(document: &Value) -> Result<String, Failure> {
 impl Verb for ManifestCreate {
     fn run(self, session: &Session) -> Result<u8, Failure> {
         let client = client(session, &self.names, self.insecure)?;
-        let names: Vec<Reference> = self.names.iter().map(|text| name(text)).collect::<Result<_, _>>()?;
+        let names: Vec<Reference> =
+            self.names.iter().map(|text| registry::tagged(text)).collect::<Result<_, _>>()?;
         let [list, members @ ..] = names.as_slice() else { return Ok(1) };
         let made = drafts(session)?.create(&client, list, members, self.amend);
         made.map_err(|error| told(&error))?;
@@ -143,7 +144,7 @@ impl Verb for ManifestAnnotate {
             os_version: self.os_version,
             os_features: self.os_features,
         };
-        let (list, manifest) = (name(&self.list)?, name(&self.manifest)?);
+        let (list, manifest) = (registry::tagged(&self.list)?, registry::tagged(&self.manifest)?);
         drafts(session)?.annotate(&list, &manifest, &annotation).map_err(|error| told(&error))?;
         Ok(0)
     }
@@ -152,7 +153,7 @@ impl Verb for ManifestAnnotate {
 impl Verb for ManifestPush {
     fn run(self, session: &Session) -> Result<u8, Failure> {
         let client = client(session, std::slice::from_ref(&self.list), self.insecure)?;
-        let (list, drafts) = (name(&self.list)?, drafts(session)?);
+        let (list, drafts) = (registry::tagged(&self.list)?, drafts(session)?);
         let said = |member: &Reference| {
             if let Some(digest) = member.digest() {
                 // the digest of the list is what counts, should this not be written
@@ -173,18 +174,13 @@ impl Verb for ManifestRemove {
         let mut failures = Vec::new();
         for list in &self.lists {
             if let Err(failure) =
-                name(list).and_then(|list| drafts.remove(&list).map_err(|error| told(&error)))
+                registry::tagged(list).and_then(|list| drafts.remove(&list).map_err(|error| told(&error)))
             {
                 failures.push(failure.text);
             }
         }
         if failures.is_empty() { Ok(0) } else { Err(Failure::new(failures.join("\n"))) }
     }
-}
-
-fn name(text: &str) -> Result<Reference, Failure> {
-    let parsed: Result<Reference, _> = text.parse();
-    parsed.map(Reference::with_default_tag).map_err(|error| Failure::because(&error))
 }
 
 /// The drafts are kept where Docker keeps its own, under a name of their own.
@@ -199,7 +195,7 @@ fn drafts(session: &Session) -> Result<Drafts, Failure> {
 fn client(session: &Session, names: &[String], insecure: bool) -> Result<Client, Failure> {
     let mut config = registry::settings(session)?;
     for text in names.iter().filter(|_| insecure) {
-        let prefix = name(text)?.domain().to_owned();
+        let prefix = registry::tagged(text)?.domain().to_owned();
         match config.registries.entries.iter_mut().find(|entry| entry.prefix == prefix) {
             Some(entry) => entry.insecure = true,
             None => config.registries.entries.push(RegistrySettings {

@@ -4,11 +4,11 @@ use super::told;
 use crate::args::container::files::{Commit, Export};
 use crate::args::container::look::Diff;
 use crate::failure::Failure;
+use crate::registry;
 use crate::render::output_file;
 use crate::session::Session;
 use crate::verb::Verb;
 use lighter_engine::container::{self, CommitRequest};
-use lighter_image::Reference;
 use std::io::Write;
 use std::time::SystemTime;
 
@@ -31,13 +31,7 @@ impl Verb for Diff {
 
 impl Verb for Commit {
     fn run(self, session: &Session) -> Result<u8, Failure> {
-        let name = match &self.repository {
-            Some(name) => {
-                let name: Reference = name.parse().map_err(|error| Failure::because(&error))?;
-                Some(name.with_default_tag())
-            }
-            None => None,
-        };
+        let name = self.repository.as_deref().map(registry::tagged).transpose()?;
         let request = CommitRequest {
             name,
             author: self.author.unwrap_or_default(),
