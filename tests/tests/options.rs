@@ -115,6 +115,22 @@ fn what_is_not_there_is_told_as_by_docker() {
 }
 
 #[test]
+fn a_client_configuration_that_cannot_be_read_is_told_of() {
+    let lighter = Lighter::new();
+    lighter.write("context/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    let check = |config: &str, is_told: bool| {
+        lighter.write("config/config.json", config);
+        let said = lighter.run(["build", "context"]);
+        assert_eq!(said.code, 0, "{config}\n{}", said.all());
+        let text = "WARNING: Error parsing config file (";
+        assert_eq!(said.err.contains(text), is_told, "{config}\n{}", said.all());
+    };
+    check("", false);
+    check(r#"{"proxies": {"default": {"httpProxy": "http://proxy.test"}}}"#, false);
+    check("{proxies", true);
+}
+
+#[test]
 fn completions_offer_names() {
     let lighter = Lighter::with_busybox();
     lighter.ok(words("create --name my-web busybox true"));

@@ -2,11 +2,12 @@
 
 use super::request::attributes;
 use crate::environment;
-use crate::failure::Failure;
+use crate::failure::{Failure, in_plain_words};
 use crate::session::Session;
 use lighter_engine::build::{ContextSource, FileSource, NamedContextSource, Secret, SecretSource, SshSource};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
@@ -147,8 +148,7 @@ fn agent(text: &str) -> Result<(String, SshSource), Failure> {
 
 /// The proxies of the client's configuration, as build arguments.
 pub(super) fn proxies(session: &Session) -> Vec<(String, String)> {
-    let text = session.docker_config().and_then(|place| std::fs::read(place.join("config.json")).ok());
-    let config: Value = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let config = client_config(session);
     let proxy = &config["proxies"]["default"];
     [
         ("httpProxy", "HTTP_PROXY"),
@@ -163,6 +163,23 @@ pub(super) fn proxies(session: &Session) -> Vec<(String, String)> {
         [((*name).to_owned(), value.to_owned()), (name.to_lowercase(), value.to_owned())]
     })
     .collect()
+}
+
+/// The client's configuration. One that cannot be read says nothing, as with Docker, which warns of it, too.
+fn client_config(session: &Session) -> Value {
+    let Some(path) = session.docker_config().map(|place| place.join("config.json")) else {
+        return Value::Null;
+    };
+    let read = match std::fs::read(&path) {
+        Ok(text) if text.trim_ascii().is_empty() => Ok(Value::Null),
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| error.to_string()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Value::Null),
+        Err(error) => Err(in_plain_words(error.to_string())),
+    };
+    read.unwrap_or_else(|error| {
+        session.remark(&format!("WARNING: Error parsing config file ({}): {error}", path.display()));
+        Value::Null
+    })
 }
 
 #[cfg(test)]
