@@ -177,6 +177,20 @@ fn volumes_outlive_containers() {
 }
 
 #[test]
+fn a_volume_whose_record_is_damaged_can_be_removed() {
+    let lighter = Lighter::new();
+    for arguments in [&["volume", "rm", "data"][..], &["volume", "rm", "-f", "data"]] {
+        lighter.ok(["volume", "create", "data"]);
+        std::fs::write(lighter.root().join("volumes/data/volume"), "no record").expect("damages it");
+        assert_eq!(lighter.ok(["volume", "ls", "-q"]), "data\n");
+        assert_eq!(lighter.ok(arguments.iter().copied()), "data\n");
+        assert_eq!(lighter.ok(["volume", "ls", "-q"]), "");
+    }
+    assert!(lighter.refused(["volume", "rm", "data"]).contains("get data: no such volume"));
+    assert_eq!(lighter.ok(["volume", "rm", "-f", "data"]), "data\n");
+}
+
+#[test]
 fn a_policy_starts_a_container_again() {
     let lighter = Lighter::with_busybox();
     lighter.ok([

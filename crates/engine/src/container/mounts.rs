@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use lighter_image::{ContainerConfig, ImagePath};
 use lighter_layer::{CopyOptions, Destination, LayerWriter, Timestamp, View, WriteError, copy};
-use lighter_store::{ContainerId, Store, Volume};
+use lighter_store::{ContainerId, Store, Volume, VolumeError};
 
 use super::create::CreateError;
 use super::settings::{ContainerMount, HostSettings, MountSource, Settings};
@@ -126,7 +126,8 @@ pub(super) fn make_volumes(
         let volume = Volume { anonymous: *anonymous, labels, options, ..Volume::new(name.clone(), now) };
         store.create_volume(&volume)?;
         names.push(name.clone());
-        let is_plain = store.volume(name).ok().flatten().is_none_or(|volume| volume.options.is_empty());
+        let is_plain =
+            store.volume(name).map_err(VolumeError::from)?.is_none_or(|volume| volume.options.is_empty());
         if !no_copy && is_plain {
             fill(store, name, &mount.target, view)?;
         }

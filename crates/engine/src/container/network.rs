@@ -185,7 +185,11 @@ pub fn create_network(
     if find_exact(store, &request.name)?.is_some() {
         return Err(NetworkError::Exists(request.name));
     }
-    let mut record = request.into_record(|name| find_exact(store, name).ok().flatten())?;
+    let found = match request.config_from.as_deref() {
+        None | Some("") => None,
+        Some(name) => find_exact(store, name)?,
+    };
+    let mut record = request.into_record(found)?;
     if record.config_only {
         write(store, &record)?;
         note(store, &record, "create", None);

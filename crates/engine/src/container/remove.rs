@@ -48,20 +48,6 @@ pub enum RemoveFilesError {
     Volume(#[from] VolumeError),
 }
 
-impl From<RemoveFilesError> for FindError {
-    fn from(error: RemoveFilesError) -> Self {
-        match error {
-            RemoveFilesError::Record(error) | RemoveFilesError::Volume(VolumeError::Record(error)) => {
-                Self::Record(error)
-            }
-            RemoveFilesError::Volume(error) => {
-                tracing::warn!(%error, "an anonymous volume stays");
-                Self::Find(lighter_store::FindContainerError::NotFound(error.to_string()))
-            }
-        }
-    }
-}
-
 /// Removes a container; with `force` it is killed first where it runs, with `volumes` its anonymous volumes go too.
 ///
 /// # Errors

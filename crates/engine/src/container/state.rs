@@ -10,9 +10,10 @@ use lighter_sandbox::network::{Binding, Endpoint};
 use lighter_store::{ContainerId, ContainerRecord, LayerError, LayerId, RecordError, Store, WaitError};
 use serde::{Deserialize, Serialize};
 
+use super::events;
+use super::remove::{self, RemoveFilesError};
 use super::settings::Settings;
 use super::shim::copies;
-use super::{events, remove};
 
 /// What the engine keeps of a container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -204,6 +205,9 @@ pub enum FindError {
     /// The right to change it could not be had.
     #[error(transparent)]
     Lock(#[from] WaitError),
+    /// It ended unseen and was to be removed then, which cannot be done.
+    #[error(transparent)]
+    Remove(#[from] RemoveFilesError),
 }
 
 impl FindError {

@@ -193,17 +193,17 @@ fn info(store: &Store, volume: Volume) -> Result<VolumeInfo, UseVolumeError> {
 /// # Errors
 /// [`UseVolumeError`].
 pub fn remove_volume(store: &Store, name: &str, force: bool) -> Result<(), UseVolumeError> {
-    if store.volume(name).ok().flatten().is_none() {
-        return if force { Ok(()) } else { Err(UseVolumeError::NotFound(name.to_owned())) };
-    }
     match store.remove_volume(name) {
-        Ok(_) => {}
+        Ok(true) => note(store, name, "destroy"),
+        Ok(false) | Err(VolumeError::InvalidName(_)) if force => {}
+        Ok(false) | Err(VolumeError::InvalidName(_)) => {
+            return Err(UseVolumeError::NotFound(name.to_owned()));
+        }
         Err(VolumeError::InUse { name, containers }) => {
             return Err(UseVolumeError::InUse { name, containers });
         }
         Err(error) => return Err(error.into()),
     }
-    note(store, name, "destroy");
     Ok(())
 }
 

@@ -139,13 +139,10 @@ pub enum NetworkRequestError {
 type Result<T> = std::result::Result<T, NetworkRequestError>;
 
 impl NetworkRequest {
-    /// The network that is asked for; `find` looks up what it is made after.
-    pub(super) fn into_record(
-        mut self,
-        find: impl FnOnce(&str) -> Option<NetworkRecord>,
-    ) -> Result<NetworkRecord> {
+    /// The network that is asked for; `found` is the one of the name that it is to be made after.
+    pub(super) fn into_record(mut self, found: Option<NetworkRecord>) -> Result<NetworkRecord> {
         self.check_scope()?;
-        let from = self.take_configuration(find)?;
+        let from = self.take_configuration(found)?;
         if !self.config_only {
             check_driver(&self.driver)?;
         }
@@ -195,16 +192,13 @@ impl NetworkRequest {
     }
 
     /// Takes over what the configuration says that it is made after.
-    fn take_configuration(
-        &mut self,
-        find: impl FnOnce(&str) -> Option<NetworkRecord>,
-    ) -> Result<Option<NetworkRecord>> {
+    fn take_configuration(&mut self, found: Option<NetworkRecord>) -> Result<Option<NetworkRecord>> {
         let Some(name) = self.config_from.clone().filter(|name| !name.is_empty()) else { return Ok(None) };
         if self.config_only {
             return Err(NetworkRequestError::ConfigOfConfig);
         }
         let missing = || NetworkRequestError::NoConfig(name.clone());
-        let from = find(&name).filter(|one| one.config_only).ok_or_else(missing)?;
+        let from = found.filter(|one| one.config_only).ok_or_else(missing)?;
         let has_own = !self.pools.is_empty()
             || !self.labels.is_empty()
             || !self.ipam_options.is_empty()
@@ -375,7 +369,11 @@ mod tests {
             pools: vec![AddressPool { subnet: "10.7.0.0/24".to_owned(), ..AddressPool::default() }],
             ..NetworkRequest::default()
         };
-        request.into_record(|name| (name == "c").then(|| config.into_record(|_| None).ok()).flatten())
+        let found = match request.config_from.as_deref() {
+            Some("c") => Some(config.into_record(None)?),
+            _ => None,
+        };
+        request.into_record(found)
     }
 
     fn with_option(name: &str, value: &str) -> Result<NetworkRecord> {
