@@ -8,17 +8,19 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lighter_image::ImagePath;
+use lighter_image::{Hasher, ImagePath};
 use lighter_layer::{LayerWriter, Metadata, NewFolders, Timestamp, View, WriteError};
 use lighter_store::failpoint::point;
 use lighter_store::{ContainerId, LayerId, Store};
 use rustix::fs::FlockOperation;
-use sha2::{Digest as _, Sha256};
 
 use super::state::{FindError, all};
 
 /// The folder of all grounds in a store.
 const FOLDER: &str = "grounds";
+
+/// How many digits of a digest name one.
+const NAME_DIGITS: usize = 32;
 
 /// Folders that something is mounted on.
 const FOLDERS: [&str; 5] = ["/dev/pts", "/dev/shm", "/etc", "/proc", "/sys"];
@@ -79,13 +81,12 @@ fn lock(store: &Store, kind: FlockOperation) -> Result<Hold, GroundError> {
 
 /// Where the ground above these layers is, or would be.
 pub(super) fn path(store: &Store, layers: &[LayerId]) -> PathBuf {
-    let mut hasher = Sha256::new();
+    let mut hasher = Hasher::new();
     for layer in layers {
-        hasher.update(layer.as_str());
+        hasher.update(layer.as_str().as_bytes());
         hasher.update(b"\n");
     }
-    let bytes: Vec<String> = hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    store.root().join(FOLDER).join(bytes.concat())
+    store.root().join(FOLDER).join(&hasher.finish().hex()[..NAME_DIGITS])
 }
 
 /// Makes the ground above an image's layers, unless it is there.
