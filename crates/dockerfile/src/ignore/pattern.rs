@@ -108,12 +108,12 @@ impl Pattern {
         if self.matches_or_parent(folder) {
             return true;
         }
-        // Part by part, as far as no `**` comes.
+        // Part by part, as far as nothing comes that may match a slash: `**`, a class, something escaped.
         let mut parts = self.text.split('/');
         for name in folder.split('/') {
             match parts.next() {
                 None => return false,
-                Some(part) if part.contains("**") => return true,
+                Some(part) if part.contains("**") || part.contains(['[', '\\']) => return true,
                 Some(part) => {
                     if !compile(part).is_some_and(|kind| part_matches(&kind, part, name)) {
                         return false;

@@ -80,6 +80,11 @@ fn only_folders_that_can_bring_something_back() {
     assert!(!patterns.may_match_below(b"a/q/d"));
     assert!(!patterns.may_match_below(b"b"));
     assert!(patterns.may_match_below(b"a/q/c/deep"));
+    // as in Docker, a class and what is escaped may stand for a slash
+    for pattern in ["!x[^a]y", "!x[/]y", "!x[.-0]y", "!x\\/y", "!*[^a]y"] {
+        check(&["*", pattern], "x/y", false);
+        assert!(Patterns::new(["*", pattern]).unwrap().may_match_below(b"x"), "{pattern}");
+    }
 }
 
 #[test]
@@ -148,7 +153,10 @@ proptest::proptest! {
 
     #[test]
     fn nothing_is_brought_back_from_a_folder_that_need_not_be_entered(
-        patterns in proptest::collection::vec("!?(\\*\\*/)?[ab*?]{1,2}(/[ab*?]{1,2}){0,2}(/\\*\\*)?", 0..5),
+        patterns in proptest::collection::vec(
+            "!?(\\*\\*/)?[ab*?]{1,2}((/|\\[\\^a\\]|\\[\\.-0\\]|\\\\/)[ab*?]{1,2}){0,2}(/\\*\\*)?",
+            0..5,
+        ),
         folder in "[ab]{1,2}(/[ab]{1,2}){0,2}",
         below in "[ab]{1,2}(/[ab]{1,2}){0,2}",
     ) {
