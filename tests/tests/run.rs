@@ -14,7 +14,7 @@ fn exit_codes_are_passed_through() {
         (vec!["busybox", "no-such-program"], 127),
         (vec!["busybox", "/etc"], 126),
         (vec!["--no-such-flag", "busybox"], 125),
-        (vec!["no-such-image.invalid/x"], 125),
+        (vec!["127.0.0.1:1/no-such-image"], 125),
     ] {
         let said = lighter.run(["run", "--rm"].into_iter().chain(command.iter().copied()));
         assert_eq!(said.code, code, "{command:?}\n{}", said.all());
@@ -100,6 +100,27 @@ fn a_store_may_be_named_from_where_one_is() {
 }
 
 #[test]
+fn the_umask_of_the_caller_reaches_no_container() {
+    let lighter = Lighter::with_busybox();
+    let stat = "stat -c '%a %n' /etc/hosts /etc/hostname /etc/resolv.conf /v /v/ol /t /t/mp; umask";
+    let run = ["run", "--rm", "-v", "data:/v/ol", "--tmpfs", "/t/mp", "busybox", "sh", "-c", stat];
+    let direct = lighter.command(run);
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(direct.get_program()).args(direct.get_args());
+    for (name, value) in direct.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let output = command.output().expect("runs");
+    let expected = "644 /etc/hosts\n644 /etc/hostname\n644 /etc/resolv.conf\n755 /v\n755 /v/ol\n755 /t\n1777 /t/mp\n0022\n";
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        expected,
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
 fn a_caller_without_children_hears_of_their_end() {
     let lighter = Lighter::with_busybox();
     let context = lighter.context("FROM busybox\nRUN exit 0\n", &[]);
@@ -110,7 +131,10 @@ fn a_caller_without_children_hears_of_their_end() {
     ] {
         let direct = lighter.command(words);
         let mut command = Command::new("timeout");
-        command.args(["30", "env", "--ignore-signal=CHLD"]).arg(direct.get_program()).args(direct.get_args());
+        command
+            .args(["300", "env", "--ignore-signal=CHLD"])
+            .arg(direct.get_program())
+            .args(direct.get_args());
         for (name, value) in direct.get_envs() {
             command.env(name, value.unwrap_or_default());
         }

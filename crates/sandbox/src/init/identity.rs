@@ -32,7 +32,6 @@ pub(super) fn hide_from_neighbours() -> Result<()> {
 
 /// Takes on the identity; what it does not have is given up for good.
 pub(super) fn assume(caller: &Caller, identity: &Identity<'_>) -> Result<()> {
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     leave_keyring()?;
     if identity.no_new_privileges {
         set_no_new_privs(true).at(Stage::User, || "no_new_privs".to_owned())?;

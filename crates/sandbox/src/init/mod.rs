@@ -3,7 +3,7 @@
 //! The order of the steps, and why each has its place:
 //!
 //! 1. *Die with the caller*, first of all, so that no moment is left out; then *clean hands*: stray descriptors of the
-//!    caller's are dropped.
+//!    caller's are dropped, and its umask.
 //! 2. *Divide* into keeper and kept where the arguments say so, which is done before there is an order, and so can be
 //!    done ahead of time. Then *read the order*, which brings the standard streams, and only then drop inherited signal
 //!    dispositions and blocked signals: no signal to a keeper is lost.
@@ -134,6 +134,8 @@ enum End {
 fn obey(caller: &Caller, kept_namespaces: Option<&OsStr>) -> Result<End> {
     die_with_caller(true)?;
     sys::close_on_exec_from(3).at(Stage::Order, || "closing descriptors".to_owned())?;
+    // what is made on the way to the program has the modes that it has everywhere, and so has what the program makes
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let tie = match kept_namespaces.map(flags).transpose()?.map(keeper::divide).transpose()? {
         Some(keeper::Side::Keeper { kept, tie }) => return Ok(End::Keeper { kept, tie }),
         Some(keeper::Side::Kept(tie)) => Some(tie),

@@ -484,8 +484,15 @@ pub(super) fn network_changed(
     write(&paths.dir.join("resolv.conf"), &resolv_conf(settings, has_names))
 }
 
+/// Writes one of the files that every container has. All of its users may read a new one, whatever the umask.
 fn write(path: &Path, text: &str) -> Result<(), SpecError> {
-    fs::write(path, text).map_err(|source| SpecError::File { path: path.to_owned(), source })
+    use std::os::unix::fs::PermissionsExt as _;
+    let is_new = !path.exists();
+    let write = || {
+        fs::write(path, text)?;
+        if is_new { fs::set_permissions(path, fs::Permissions::from_mode(0o644)) } else { Ok(()) }
+    };
+    write().map_err(|source| SpecError::File { path: path.to_owned(), source })
 }
 
 fn hosts(settings: &Settings, place: &Place) -> Result<String, SpecError> {
