@@ -12,9 +12,28 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+/// What may stand in the environment of whoever runs the tests and would make commands do something else.
+const FOREIGN: &[&str] = &[
+    "ALL_PROXY",
+    "all_proxy",
+    "BUILDKIT_PROGRESS",
+    "BUILDX_METADATA_PROVENANCE",
+    "DOCKER_AUTH_CONFIG",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "LIGHTER_CACHE_LIMIT",
+    "LIGHTER_LOG",
+    "NO_COLOR",
+    "REGISTRY_AUTH_FILE",
+    "SOURCE_DATE_EPOCH",
+    "SSH_AUTH_SOCK",
+];
 
 /// A store of its own, and a folder to work in; both vanish with it.
 pub struct Lighter {
@@ -56,6 +75,8 @@ impl Lighter {
 
     /// An empty store of this program.
     pub fn of(words: &str) -> Self {
+        // files of contexts have the modes that cases speak of, whoever runs them
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let folder = TempDir::with_prefix("lighter-case.").expect("a scratch folder");
         Self { folder, program: words.split_whitespace().map(str::to_owned).collect() }
     }
@@ -107,9 +128,13 @@ impl Lighter {
             .args(args)
             .env("LIGHTER_ROOT", self.root())
             .env("DOCKER_CONFIG", self.path("config"))
-            .env_remove("SOURCE_DATE_EPOCH")
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
+        for name in FOREIGN {
+            command.env_remove(name);
+        }
+        // whatever registries of the world say, no case waits for it
+        command.env("HTTPS_PROXY", "http://127.0.0.1:1");
         command
     }
 
@@ -181,6 +206,29 @@ impl Lighter {
         }
         context
     }
+}
+
+/// Waits until something holds. The deadline is for what will never hold: a busy machine may take its time.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_mins(2), "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether a process waits for a file lock.
+pub fn waits_for_a_lock(child: &Child) -> bool {
+    let locks = fs::read_to_string("/proc/locks").expect("the locks");
+    let pid = child.id().to_string();
+    locks.lines().any(|line| line.contains("->") && line.split_whitespace().any(|word| word == pid))
+}
+
+/// Copies a program by a process of its own: where this one held it open for writing, a child that another thread starts
+/// at that moment would have it open, too, and the kernel would not execute it.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().expect("cp");
+    assert!(copied.success(), "{} is copied", from.display());
 }
 
 fn said(output: &Output) -> Said {

@@ -104,7 +104,7 @@ fn independent_stages_run_side_by_side() {
     let lighter = Lighter::with_busybox();
     // each waits for the other's start, which only a parallel builder can answer
     let wait = "RUN --mount=type=cache,target=/meet touch /meet/@; n=0; \
-                until [ -e /meet/a ] && [ -e /meet/b ]; do n=$((n+1)); [ $n -lt 100 ]; sleep 0.1; done";
+                until [ -e /meet/a ] && [ -e /meet/b ]; do n=$((n+1)); [ $n -lt 1200 ] || exit 1; sleep 0.1; done";
     let dockerfile = format!(
         "FROM busybox AS a\n{}\nFROM busybox AS b\n{}\nFROM scratch\nCOPY --from=a /etc/group /a\nCOPY --from=b /etc/group /b\n",
         wait.replace('@', "a"),

@@ -1,19 +1,9 @@
 //! Containers that outlive the command that started them: their life, their files, their network.
 
 use std::fs::File;
-use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lighter_tests::Lighter;
-
-/// Waits until something holds.
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(20), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use lighter_tests::{Lighter, eventually, waits_for_a_lock};
 
 /// A busybox container that sleeps, removed with its store.
 struct Sleeper {
@@ -263,14 +253,14 @@ fn containers_of_a_network_know_each_other() {
         "sleep",
         "1000",
     ]);
-    let found = lighter.ok(["run", "--rm", "--network", "net", "busybox", "ping", "-c1", "-W3", "al"]);
+    let found = lighter.ok(["run", "--rm", "--network", "net", "busybox", "ping", "-c1", "-W60", "al"]);
     assert!(found.contains("1 packets received"), "{found}");
     assert!(lighter.refused(["network", "rm", "net"]).contains("active endpoints"));
     // a second network and its names come and go while it runs
     lighter.ok(["network", "create", "second"]);
     lighter.ok(["network", "connect", "second", "box"]);
     assert_eq!(lighter.ok(["exec", "box", "ls", "/sys/class/net"]), "eth0\neth1\nlo\n");
-    let found = lighter.ok(["run", "--rm", "--network", "second", "busybox", "ping", "-c1", "-W3", "box"]);
+    let found = lighter.ok(["run", "--rm", "--network", "second", "busybox", "ping", "-c1", "-W60", "box"]);
     assert!(found.contains("1 packets received"), "{found}");
     lighter.ok(["network", "disconnect", "second", "box"]);
     assert_eq!(lighter.ok(["exec", "box", "ls", "/sys/class/net"]), "eth0\nlo\n");
@@ -361,11 +351,13 @@ fn a_container_that_has_ended_can_be_started_at_once() {
     assert_eq!(lighter.ok(["wait", "box"]), "4\n");
     // its last shim may still be there: that is what this lock says
     let own = lighter.root().join("containers").join(id.trim_end()).join("upper");
-    let mut holder =
-        std::process::Command::new("flock").arg(&own).args(["sleep", "0.5"]).spawn().expect("flock");
-    std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(lighter.run(["start", "-a", "box"]).code, 4);
-    holder.wait().expect("it ends");
+    let last = File::open(own).expect("its files");
+    last.lock().expect("the shim ends");
+    let mut start = lighter.command(["start", "-a", "box"]).spawn().expect("starts");
+    // nobody can see whether it has come to the lock: the longer, the surer
+    std::thread::sleep(Duration::from_millis(300));
+    drop(last);
+    assert_eq!(start.wait().expect("ends").code(), Some(4));
     lighter.ok(["rm", "box"]);
 }
 
@@ -485,13 +477,6 @@ fn a_stopped_container_knows_its_networks() {
     lighter.ok(["network", "rm", "net"]);
 }
 
-/// Whether a process waits for a file lock.
-fn waits(child: &Child) -> bool {
-    let locks = std::fs::read_to_string("/proc/locks").expect("the locks");
-    let pid = child.id().to_string();
-    locks.lines().any(|line| line.contains("->") && line.split_whitespace().any(|word| word == pid))
-}
-
 #[test]
 fn what_is_started_while_it_is_removed_is_one_of_the_two() {
     let lighter = Lighter::with_busybox();
@@ -500,10 +485,10 @@ fn what_is_started_while_it_is_removed_is_one_of_the_two() {
     let lock = File::options().append(true).open(lighter.root().join("update-lock")).expect("the lock");
     lock.lock().expect("is free");
     let mut remove = lighter.command(["rm", "box"]).spawn().expect("starts");
-    eventually("rm waits", || waits(&remove));
+    eventually("rm waits", || waits_for_a_lock(&remove));
     let mut start = lighter.command(["start", "box"]).spawn().expect("starts");
     eventually("start waits or is done", || {
-        waits(&start) || start.try_wait().expect("is our child").is_some()
+        waits_for_a_lock(&start) || start.try_wait().expect("is our child").is_some()
     });
     drop(lock);
     let (removed, started) = (remove.wait().expect("ends"), start.wait().expect("ends"));
@@ -521,7 +506,7 @@ fn a_commit_that_is_broken_off_leaves_the_container_running() {
         File::options().append(true).open(sleeper.lighter.root().join("update-lock")).expect("the lock");
     lock.lock().expect("is free");
     let mut commit = sleeper.lighter.command(["commit", "box", "image"]).spawn().expect("starts");
-    eventually("commit waits", || waits(&commit));
+    eventually("commit waits", || waits_for_a_lock(&commit));
     assert_eq!(status(), "paused\n");
     commit.kill().expect("is there");
     commit.wait().expect("ends");

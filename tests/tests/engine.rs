@@ -1,6 +1,6 @@
 //! What Docker's users ask of containers beyond running them, and how it is refused where it makes no sense.
 
-use lighter_tests::Lighter;
+use lighter_tests::{Lighter, eventually};
 use std::fmt::Write as _;
 use std::process::Command;
 
@@ -301,11 +301,7 @@ fn what_a_reboot_has_ended_is_started_again() {
         let shim = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent").trim();
         assert!(Command::new("kill").args(["-9", shim]).status().expect("kill runs").success());
     }
-    let began = std::time::Instant::now();
-    while !lighter.ok(["ps", "-q"]).is_empty() {
-        assert!(began.elapsed() < std::time::Duration::from_secs(20), "the containers live on");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    eventually("the containers are down", || lighter.ok(["ps", "-q"]).is_empty());
     assert_eq!(lighter.ok(["system", "start"]), "always\nunless\n");
     assert_eq!(lighter.ok(["system", "start"]), "");
     assert_eq!(lighter.ok(["ps", "--format", "{{.Names}}"]), "unless\nalways\n");

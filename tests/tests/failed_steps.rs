@@ -4,9 +4,8 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use lighter_tests::Lighter;
+use lighter_tests::{Lighter, eventually};
 
 const FAILS: &str = "FROM scratch AS none\nFROM busybox\nRUN mkdir /w; chown 33 /w\nUSER www\nWORKDIR /w\nENV A=env\nARG B=arg\n\
     RUN --mount=type=secret,id=s,uid=33 --mount=type=cache,target=/cache,uid=33 --mount=type=bind,target=/ctx \
@@ -81,17 +80,6 @@ fn begun(lighter: &Lighter, flags: &[&str]) -> Child {
     child
 }
 
-fn is_soon(what: impl Fn() -> bool) -> bool {
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_mins(1) {
-        if what() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    false
-}
-
 /// Whether a process has this text in its command line.
 fn runs(text: &str) -> bool {
     processes().any(|path| contains(&path.join("cmdline"), text))
@@ -132,7 +120,8 @@ fn a_signal_to_the_step_ends_the_build() {
         signal(name, &pid);
         let status = build.wait().expect("ends");
         assert_eq!(status.code(), Some(130), "{name} to the step: {to_step}");
-        assert!(is_soon(|| !runs(&format!("sleep\0{number}"))), "{name} to the step: {to_step}");
+        let what = format!("the command ends after {name} to the step: {to_step}");
+        eventually(&what, || !runs(&format!("sleep\0{number}\0")));
     }
     assert!(lighter.ok(["builder", "history", "ls"]).contains("Canceled"));
 }
@@ -145,7 +134,7 @@ fn a_killed_build_leaves_nothing() {
     lighter.write("secret", &secret);
     lighter.context(
         &format!(
-            "FROM busybox\nRUN --mount=type=secret,id=s head -c 20000000 /dev/zero > /large; echo begun; sleep {number}\n"
+            "FROM busybox\nRUN --mount=type=secret,id=s head -c 20000000 /dev/urandom > /large; echo begun; sleep {number}\n"
         ),
         &[],
     );
@@ -153,7 +142,7 @@ fn a_killed_build_leaves_nothing() {
     let mut build = begun(&lighter, &["--secret", "id=s,src=secret"]);
     signal("-KILL", &build.id().to_string());
     build.wait().expect("ends");
-    assert!(is_soon(|| !runs(&format!("sleep\0{number}"))));
+    eventually("the command ends", || !runs(&format!("sleep\0{number}\0")));
     assert_eq!(places(&secret), before, "files of secrets");
     assert!(lighter.disk_bytes() > 20_000_000);
     // the next build takes it away, while others may go on

@@ -9,11 +9,13 @@ fn cache_mounts_are_shared_as_they_say() {
     let lighter = Lighter::with_busybox();
     // two steps at once: with `locked` and `private` neither sees the other's mark
     for (sharing, meet) in [("shared", true), ("locked", false), ("private", false)] {
+        // who shares waits for the other, however late it comes, and stays to be seen
+        let (times, leave) = if meet { (1200, "true") } else { (10, "rm") };
         let step = |name: &str, other: &str| {
             format!(
                 "FROM busybox AS {name}\nRUN --mount=type=cache,id=m-{sharing},target=/m,sharing={sharing} \
-                 rm -f /m/gone-{name}; touch /m/here-{name}; for i in 1 2 3 4 5 6 7 8 9 10; do \
-                 test -e /m/here-{other} && echo met > /met; sleep 0.1; done; rm /m/here-{name}; touch /met\n"
+                 touch /met /m/here-{name}; for i in $(seq {times}); do \
+                 if test -e /m/here-{other}; then echo met > /met; break; fi; sleep 0.1; done; {leave} /m/here-{name}\n"
             )
         };
         let text = format!(

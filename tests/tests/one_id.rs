@@ -4,7 +4,7 @@
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::process::{Command, Output};
 
-use lighter_tests::Lighter;
+use lighter_tests::{Lighter, copy_program};
 
 /// An id that no machine gives to anybody.
 const ID: u32 = 54_321;
@@ -15,7 +15,7 @@ fn as_one_id(script: &str) -> Option<Output> {
     // a folder and a program that he can reach
     let place = tempfile::TempDir::with_prefix_in("lighter-one.", "/tmp").expect("a folder");
     let (program, base) = (place.path().join("lighter"), place.path().join("base.tar"));
-    std::fs::copy(lighter.command([]).get_program(), &program).expect("the program");
+    copy_program(lighter.command([]).get_program().as_ref(), &program);
     std::fs::copy(lighter.path("busybox.tar"), &base).expect("the base");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("its mode");
     if chown(place.path(), Some(ID), Some(ID)).is_err() {

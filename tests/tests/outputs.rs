@@ -24,16 +24,18 @@ fn inspect(lighter: &Lighter, image: &str, format: &str) -> String {
     lighter.ok(["image", "inspect", "-f", format, image]).trim().to_owned()
 }
 
-/// All files of an image, with modes, owners and sizes.
+/// All files of an image, with modes, owners, sizes and times.
 fn listing(lighter: &Lighter, image: &str) -> Vec<String> {
     let container = lighter.ok(["create", image, "sh"]);
     let archive = lighter.path("listed.tar");
     let path = archive.to_str().expect("text");
     lighter.ok(["export", "-o", path, container.trim()]);
     lighter.ok(["rm", container.trim()]);
-    let listed = Command::new("tar").args(["--numeric-owner", "-tvf", path]).output().expect("tar runs");
-    let text = String::from_utf8(listed.stdout).expect("text");
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let listed = Command::new("tar").args(["--numeric-owner", "--full-time", "-tvf", path]).output();
+    let text = String::from_utf8(listed.expect("tar runs").stdout).expect("text");
+    // this is as old as the container
+    let is_own = |line: &&str| line.ends_with(" etc/") || line.contains(" etc/mtab ");
+    let mut lines: Vec<String> = text.lines().filter(|line| !is_own(line)).map(str::to_owned).collect();
     lines.sort();
     lines
 }

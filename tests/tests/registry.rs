@@ -1,18 +1,16 @@
 //! Registries: pull, push, login, lists of manifests, and what goes wrong on the way.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lighter_registry::testing::{Auth, Fault, Options, Registry, TestImage, Trouble};
-use lighter_tests::Lighter;
+use lighter_tests::{Lighter, eventually};
 use serde_json::Value;
 
-/// No case waits longer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than any case takes.
+const FOR_EVER: Duration = Duration::from_hours(1);
 
 /// A layer of one file that cannot be packed small.
 fn layer(lighter: &Lighter, name: &str, size_bytes: usize) -> Vec<u8> {
@@ -49,19 +47,11 @@ fn ranges(registry: &Registry, image: &TestImage, layer: usize) -> Vec<Option<St
     registry.requests().iter().filter_map(of_it).collect()
 }
 
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < PATIENCE, "{what} takes too long");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// Starts a command and kills it once something is so.
 fn killed(lighter: &Lighter, args: &[&str], what: &str, is_so: impl FnMut() -> bool) {
     let mut command = lighter.command(args.iter().copied());
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
-    wait_for(what, is_so);
+    eventually(what, is_so);
     child.kill().expect("is killed");
     child.wait().expect("ends");
 }
@@ -340,18 +330,18 @@ fn a_cut_connection_is_taken_up_where_it_broke() {
 fn a_killed_pull_goes_on_where_it_was() {
     let (registry, lighter) = (Registry::start(), Lighter::new());
     let image = image(&lighter, &registry, "k");
-    let slow = Trouble::Slow { piece_bytes: 100_000, pause: Duration::from_millis(100) };
+    // the rest of the large layer never arrives
+    let slow = Trouble::Slow { piece_bytes: 1_000_000, pause: FOR_EVER };
     registry.order(Fault::on("GET", image.layers[1].digest.to_string()).times(1).with(slow));
     let name = format!("{}/k:x", registry.host());
-    let part = |root: &Path| {
-        let found = Command::new("find")
-            .arg(root)
-            .args(["-name", "*.part", "-size", "+500k"])
-            .output()
-            .expect("find runs");
-        !found.stdout.is_empty()
+    let finds = |folder: &str, tests: &[&str]| {
+        let found = Command::new("find").arg(lighter.root().join(folder)).args(tests).output();
+        !found.expect("find runs").stdout.is_empty()
     };
-    killed(&lighter, &["pull", &name], "the transfer", || part(&lighter.root()));
+    killed(&lighter, &["pull", &name], "one layer is there, and a part of the other", || {
+        finds("pending", &["-name", "*.part", "-size", "+500k"])
+            && finds("diffs", &["-type", "f", "-exec", "grep", "-q", "\"layer\":", "{}", ";", "-print"])
+    });
     assert!(lighter.refused(["image", "inspect", &name]).contains("No such image"));
     lighter.ok(["pull", &name]);
     // the small layer came whole, of the large one only the rest is asked for
@@ -368,15 +358,13 @@ fn a_killed_push_does_not_send_again_what_is_there() {
     let name = format!("{}/k:x", registry.host());
     lighter.build(&name, "FROM busybox\nRUN echo 1 > /1\nRUN echo 2 > /2\n", &[]);
     // the bytes of the third layer never arrive
-    registry.order(
-        Fault::on("PATCH", "/blobs/uploads/").after(2).times(1).with(Trouble::Stall(Duration::from_secs(20))),
-    );
+    registry.order(Fault::on("PATCH", "/blobs/uploads/").after(2).times(1).with(Trouble::Stall(FOR_EVER)));
     let (place, diffs) = (format!("{}/k", registry.host()), lighter.root().join("diffs"));
     let remembered = || {
         let found = Command::new("grep").args(["-rlF", &place]).arg(&diffs).output().expect("grep runs");
         found.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count()
     };
-    killed(&lighter, &["push", &name], "the push", || remembered() == 2);
+    killed(&lighter, &["push", &name], "two layers are there", || remembered() == 2);
     assert!(registry.manifest("k", "x").is_none());
     let again = lighter.ok(["push", &name]);
     assert_eq!(again.matches(": Layer already exists").count(), 2, "{again}");
@@ -546,21 +534,30 @@ fn the_real_registry_agrees() {
         return;
     }
     let lighter = Lighter::with_busybox();
-    let port =
-        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
-    let host = format!("127.0.0.1:{port}");
     let root = lighter.path("registry");
     let config = lighter.write(
         "registry.yml",
         format!(
-            "version: 0.1\nlog: {{level: error}}\nhttp: {{addr: \"{host}\"}}\nstorage: {{filesystem: {{rootdirectory: \"{}\"}}}}\n",
+            "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: \"127.0.0.1:0\"}}\nstorage: {{filesystem: {{rootdirectory: \"{}\"}}}}\n",
             root.display()
         ),
     );
+    // it takes a port that is free, and tells which
+    let log = lighter.write("registry.log", "");
+    let told = fs::File::options().append(true).open(&log).expect("the log");
     let mut command = Command::new(program);
-    command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.arg("serve").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(told);
     let mut real = command.spawn().expect("starts");
-    wait_for("the registry", || TcpStream::connect(&host).is_ok());
+    let mut host = None;
+    eventually("the registry listens", || {
+        let text = fs::read_to_string(&log).expect("the log");
+        host = text
+            .split_once("listening on ")
+            .and_then(|(_, rest)| rest.split_once('"'))
+            .map(|(host, _)| host.to_owned());
+        host.is_some()
+    });
+    let host = host.expect("it listens");
     let outcome = std::panic::catch_unwind(|| round_trip(&lighter, &host));
     real.kill().expect("is killed");
     real.wait().expect("ends");

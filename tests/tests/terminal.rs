@@ -61,7 +61,7 @@ impl Terminal {
                 self.seen += at + text.len();
                 return before;
             }
-            assert!(began.elapsed() < Duration::from_mins(1), "no `{text}` in `{screen}`");
+            assert!(began.elapsed() < Duration::from_mins(2), "no `{text}` in `{screen}`");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -87,7 +87,9 @@ fn a_terminal_is_left_and_taken_again_and_always_as_it_was() {
     let lighter = Lighter::with_busybox();
     let mut terminal = Terminal::new(&lighter);
     let before = terminal.settings();
-    let tells_size = "trap 'echo size $(stty size)' WINCH; while :; do sleep 0.1; done";
+    // the size may come before the trap
+    let tells_size = "until [ \"$(stty size)\" = '31 97' ]; do sleep 0.1; done; \
+                      trap 'echo size $(stty size)' WINCH; echo size $(stty size); while :; do sleep 0.1; done";
     terminal.types(&format!(
         "$L run -it --name box busybox sh -c \"$(cat)\"; echo co''de $?\n{tells_size}\n\x04"
     ));

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use lighter_registry::testing::Registry;
-use lighter_tests::Lighter;
+use lighter_tests::{Lighter, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lighter");
 
@@ -73,6 +73,8 @@ impl Ground {
     /// The store as it was in the beginning.
     fn renew(&self) {
         let root = self.lighter.root();
+        // shims of before must not find a store that is not theirs
+        eventually("the shims end", || !is_open(&root));
         if root.exists() {
             fs::remove_dir_all(&root).unwrap();
         }
@@ -94,14 +96,13 @@ impl Ground {
         let place = self.lighter.path("count");
         assert!(!self.obey(verb, &format!("count {}", place.display())) || verb.shim, "{:?}", verb.words);
         // a shim lives a little longer than its client
-        for _ in 0..500 {
-            if let Ok(Ok(count)) = fs::read_to_string(&place).map(|text| text.parse()) {
-                fs::remove_file(&place).unwrap();
-                return count;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        panic!("{:?} does not tell how often it writes", verb.words)
+        let mut count = None;
+        eventually("it is told how often it writes", || {
+            count = fs::read_to_string(&place).ok().and_then(|text| text.parse().ok());
+            count.is_some()
+        });
+        fs::remove_file(&place).unwrap();
+        count.expect("it is told")
     }
 
     fn kill_everywhere(&self, verb: &Verb) {
@@ -173,16 +174,14 @@ impl Ground {
         self.lighter.ok(["system", "prune", "-af"]);
         self.lighter.ok(["builder", "prune", "-af"]);
         // shims of the containers above may live a little longer
-        let begin = std::time::Instant::now();
-        loop {
+        eventually(&format!("{what}: nothing is left"), || {
             let left = self.left();
-            if left.is_empty() {
-                return;
+            if !left.is_empty() {
+                println!("{what}: left are {left:?}");
+                self.lighter.ok(["builder", "prune", "-af"]);
             }
-            assert!(begin.elapsed() < std::time::Duration::from_mins(1), "{what}: left are {left:?}");
-            std::thread::sleep(std::time::Duration::from_millis(50));
-            self.lighter.ok(["builder", "prune", "-af"]);
-        }
+            left.is_empty()
+        });
     }
 
     /// What no process needs any more, and is there all the same.
@@ -197,6 +196,15 @@ impl Ground {
             })
             .collect()
     }
+}
+
+/// Whether a process has something below a folder open.
+fn is_open(folder: &Path) -> bool {
+    let processes = entries(Path::new("/proc")).into_iter().filter(|name| name.parse::<u32>().is_ok());
+    processes.into_iter().any(|process| {
+        let Ok(open) = fs::read_dir(format!("/proc/{process}/fd")) else { return false };
+        open.flatten().any(|entry| fs::read_link(entry.path()).is_ok_and(|path| path.starts_with(folder)))
+    })
 }
 
 fn entries(folder: &Path) -> Vec<String> {

@@ -33,7 +33,7 @@ pub use http::Recorded;
 pub use images::TestImage;
 
 /// No test waits longer for the other side.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How a registry is to be.
 #[derive(Debug, Clone, Default)]

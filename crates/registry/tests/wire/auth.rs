@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Cursor, Read};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use super::support::{chain, client, fetch, name, quick};
 use lighter_image::{Descriptor, Digest, Platform};
@@ -204,8 +205,11 @@ fn helper_programs_keep_what_they_are_told() {
     registry.put_image("a", "1", &[b"x"]);
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("docker-credential-test");
-    fs::write(&program, HELPER).expect("written");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+    // what this process has open for writing, so has a child that another thread starts, and the kernel executes no such file
+    let text = folder.path().join("text");
+    fs::write(&text, HELPER).expect("written");
+    let made = Command::new("install").args(["-m", "755"]).args([&text, &program]).status().expect("install");
+    assert!(made.success());
     let config_json = folder.path().join("config.json");
     fs::write(&config_json, "{\"credsStore\":\"test\"}").expect("written");
     let credentials = CredentialSources {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::support::{Kept, chain, client, fetch, fetch_from, name, noise, quick};
+use super::support::{FOR_EVER, Kept, chain, client, fetch, fetch_from, impatient, name, noise, quick};
 use lighter_image::{Descriptor, Digest, Platform, Reference, media_type};
 use lighter_registry::config::{FileKind, Limits, Mirror, Registries, RegistrySettings, Retries};
 use lighter_registry::testing::{Fault, Registry, Trouble};
@@ -178,12 +178,9 @@ fn wrong_bytes_are_found_out() {
 
 #[test]
 fn a_silent_server_is_not_waited_for_forever() {
-    let begun = Instant::now();
-    let stall = Trouble::Stall(Duration::from_secs(15));
-    let (outcome, ..) = blob_with(Some(on_blobs().with(stall)), quick());
+    let (outcome, ..) = blob_with(Some(on_blobs().with(Trouble::Stall(FOR_EVER))), impatient());
     let error = outcome.expect_err("silent");
     assert!(error.contains("timed out"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -198,19 +195,18 @@ fn a_slow_server_is_one_that_works() {
 fn cancellation_is_noticed_while_waiting() {
     let registry = Registry::start();
     let blob = Descriptor::new("x", registry.put_blob("r", b"bytes"), 5);
-    registry.order(on_blobs().with(Trouble::Stall(Duration::from_secs(15))));
+    registry.order(on_blobs().with(Trouble::Stall(FOR_EVER)));
     let flag = Arc::new(AtomicBool::new(false));
-    let config = Config { timeouts: lighter_registry::config::Timeouts::default(), ..quick() };
-    let client = Client::new(config, Cancel::flag(flag.clone()));
-    let begun = Instant::now();
+    let client = Client::new(quick(), Cancel::flag(flag.clone()));
     let error = std::thread::scope(|scope| {
         let worker = scope.spawn(|| fetch(&client, &name(&registry, "r"), &blob).expect_err("cancelled"));
-        std::thread::sleep(Duration::from_millis(100));
+        while registry.asked("/blobs/").is_empty() && !worker.is_finished() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         flag.store(true, Ordering::SeqCst);
         worker.join().expect("no panic")
     });
     assert!(error.contains("cancelled"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -333,13 +329,11 @@ fn a_blocked_registry_is_not_asked() {
 }
 
 #[test]
-fn an_unreachable_registry_is_named_at_once() {
+fn an_unreachable_registry_is_named() {
     let check = |text: &str, expected: &[&str]| {
-        let begun = Instant::now();
         let reference: Reference = text.parse().expect("a name");
         let error = chain(&client().resolve(&reference, &Platform::host()).expect_err("unreachable"));
         assert!(expected.iter().all(|part| error.contains(part)), "{error}");
-        assert!(begun.elapsed() < Duration::from_secs(20));
     };
     check("127.0.0.1:1/x", &["127.0.0.1:1", "refused"]);
     check("no-such-host.invalid/x", &["no-such-host.invalid"]);

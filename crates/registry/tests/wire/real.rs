@@ -30,12 +30,12 @@ impl Real {
             return None;
         }
         let folder = tempfile::tempdir().expect("a folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
-        let host = format!("127.0.0.1:{port}");
         let config = folder.path().join("config.yml");
+        // it takes a port that is free, and tells which
+        let log = folder.path().join("log");
         let root = folder.path().display();
         let text = format!(
-            "version: 0.1\nlog: {{level: error}}\nhttp: {{addr: \"{host}\"}}\n\
+            "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: \"127.0.0.1:0\"}}\n\
              storage: {{filesystem: {{rootdirectory: \"{root}/data\"}}, delete: {{enabled: true}}}}\n"
         );
         fs::write(&config, text).expect("written");
@@ -44,15 +44,18 @@ impl Real {
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(fs::File::create(&log).expect("a log"))
             .spawn()
             .expect("started");
-        let real = Self { child, host, _folder: folder };
-        for _ in 0..400 {
-            if TcpStream::connect(&real.host).is_ok() {
+        let mut real = Self { child, host: String::new(), _folder: folder };
+        for _ in 0..6000 {
+            let text = fs::read_to_string(&log).expect("the log");
+            let address = text.split_once("listening on ").and_then(|(_, rest)| rest.split_once('"'));
+            if let Some((host, _)) = address {
+                host.clone_into(&mut real.host);
                 return Some(real);
             }
-            thread::sleep(Duration::from_millis(25));
+            thread::sleep(Duration::from_millis(20));
         }
         panic!("the registry did not start");
     }

@@ -10,17 +10,24 @@ use lighter_registry::config::{Retries, Timeouts};
 use lighter_registry::testing::Registry;
 use lighter_registry::{Cancel, Client, Config, TransferEvent};
 
-/// Settings that do not make a test wait.
+/// Longer than any test takes.
+pub(crate) const FOR_EVER: Duration = Duration::from_hours(1);
+
+/// Settings that do not make a test wait where something is tried again. Where a server is silent it is waited for: on a busy
+/// machine, one may be silent for a while that works.
 pub(crate) fn quick() -> Config {
-    Config {
-        retries: Retries { first_wait: Duration::from_millis(1), ..Retries::default() },
-        timeouts: Timeouts {
-            stall: Duration::from_millis(600),
-            answer: Duration::from_millis(900),
-            ..Timeouts::default()
-        },
-        ..Config::default()
-    }
+    let retries = Retries { first_wait: Duration::from_millis(1), ..Retries::default() };
+    Config { retries, ..Config::default() }
+}
+
+/// The same, with little patience for a server that says nothing.
+pub(crate) fn impatient() -> Config {
+    let timeouts = Timeouts {
+        stall: Duration::from_millis(600),
+        answer: Duration::from_millis(900),
+        ..Timeouts::default()
+    };
+    Config { timeouts, ..quick() }
 }
 
 pub(crate) fn client() -> Client {

@@ -11,7 +11,7 @@ use super::netlink::Socket;
 use super::nftables::{self, Expression, FILTER_PRIORITY, Family, Hook, Transaction, Verdict};
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(1);
 const IMPATIENCE: Duration = Duration::from_millis(300);
 
 /// Runs a test on a machine of its own, unless this user cannot make one.

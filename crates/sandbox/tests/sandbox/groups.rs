@@ -1,7 +1,7 @@
 //! Control groups; as root only, where version 1 or 2 is writable.
 
 use std::io::Read;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lighter_sandbox::cgroup::{Cgroup, Limits};
 use lighter_sandbox::{Exit, Spec};
@@ -38,6 +38,13 @@ fn with_group(kind: &str, limits: &Limits, case: impl FnOnce(&Cgroup, &Fixture))
     group.remove().unwrap();
 }
 
+/// A processor that this process may use.
+fn own_cpu() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    list.trim().split(['-', ',']).next().unwrap().to_owned()
+}
+
 fn joined(mut spec: Spec, group: &Cgroup) -> Spec {
     spec.cgroup = Some(group.clone());
     spec
@@ -50,7 +57,7 @@ fn limits_are_kept() {
         pids: Some(8),
         cpu_quota_micros: Some(50_000),
         cpu_shares: Some(512),
-        cpuset_cpus: Some("0".to_owned()),
+        cpuset_cpus: Some(own_cpu()),
         ..Limits::default()
     };
     with_group("limits", &limits, |group, fixture| {
@@ -102,14 +109,12 @@ fn freezing_stops_it() {
 
 fn all_are_killed() {
     with_group("kill", &Limits::default(), |group, fixture| {
-        let script = "sleep 100 & sleep 100 & echo up; wait";
+        let script = "sleep 1000 & sleep 1000 & echo up; wait";
         let (process, reader) = start(&joined(fixture.script(script), group)).unwrap();
         std::fs::File::from(reader).read_exact(&mut [0; 3]).unwrap();
         assert_eq!(group.processes().unwrap().len(), 3);
-        let begun = Instant::now();
         group.kill_all().unwrap();
         assert_eq!(process.wait().unwrap(), Exit::Signal(9));
-        assert!(begun.elapsed() < Duration::from_secs(10));
     });
 }
 

@@ -35,11 +35,12 @@ pub(crate) fn run_if_helper(arguments: &[String]) {
         spec.die_with_parent = kind != "stays";
         spec.keeper = kind == "kept" || kind == "spare";
         spec.another_follows = kind == "spare";
+        let before = children();
         let process = spawn(&spec, Stdio::null()).unwrap();
         std::mem::forget(fixture);
         match kind.as_str() {
             "kept" => kept_by(process.pid()),
-            "spare" => kept_by(spare_beside(process.pid())),
+            "spare" => kept_by(spare_beside(process.pid(), &before)),
             _ => process.pid(),
         }
     })
@@ -69,10 +70,13 @@ fn is_alive(pid: i32) -> bool {
     !matches!(state, None | Some('Z' | 'X'))
 }
 
+/// Long enough for a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 fn ends_soon(pid: i32) -> bool {
     let begun = Instant::now();
     while is_alive(pid) {
-        if begun.elapsed() > Duration::from_secs(10) {
+        if begun.elapsed() > PATIENCE {
             return false;
         }
         std::thread::sleep(Duration::from_millis(2));
@@ -121,18 +125,23 @@ fn kept_by(keeper: i32) -> i32 {
     }
 }
 
-/// The keeper that was started after another, and waits for its order.
-fn spare_beside(keeper: i32) -> i32 {
+/// The processes that this one has started.
+fn children() -> Vec<i32> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let lists = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")));
+    let children: String = lists.map(Result::unwrap_or_default).collect();
+    children.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// The keeper that was started beside another, and waits for its order; `before` were there before both.
+fn spare_beside(keeper: i32, before: &[i32]) -> i32 {
     let begun = Instant::now();
     loop {
-        let threads = std::fs::read_dir("/proc/self/task").unwrap();
-        let lists = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")));
-        let children: String = lists.map(Result::unwrap_or_default).collect();
-        let mut children = children.split_whitespace().map(|pid| pid.parse().unwrap());
-        if let Some(spare) = children.find(|pid| *pid > keeper && is_alive(*pid)) {
+        let is_spare = |pid: &i32| *pid != keeper && !before.contains(pid) && is_alive(*pid);
+        if let Some(spare) = children().into_iter().find(is_spare) {
             return spare;
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "no spare");
+        assert!(begun.elapsed() < PATIENCE, "no spare");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -214,8 +223,9 @@ fn a_spare_becomes_the_next() {
     spec.keeper = true;
     let alone = succeed(&spec);
     spec.another_follows = true;
+    let before = children();
     let (first, output) = start(&spec).unwrap();
-    let spare = spare_beside(first.pid());
+    let spare = spare_beside(first.pid(), &before);
     assert_eq!(finish(&first, output).output, alone);
     spec.another_follows = false;
     let (second, output) = start(&spec).unwrap();
@@ -223,8 +233,9 @@ fn a_spare_becomes_the_next() {
     assert_eq!(finish(&second, output).output, alone);
     // one that somebody has ended is not missed
     spec.another_follows = true;
+    let before = children();
     let (first, output) = start(&spec).unwrap();
-    let spare = spare_beside(first.pid());
+    let spare = spare_beside(first.pid(), &before);
     finish(&first, output);
     let spare = rustix::process::Pid::from_raw(spare).unwrap();
     rustix::process::kill_process(spare, rustix::process::Signal::KILL).unwrap();

@@ -30,6 +30,8 @@ fn main() {
     lighter_sandbox::enter_user_namespace(None).expect("user namespace");
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     lifetime::run_if_helper(&arguments);
+    // files are made with the modes that cases speak of, whoever runs them
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let cases: Vec<Case> = [
         program::CASES,
         mounts::CASES,
