@@ -129,16 +129,15 @@ fn main_help() -> String {
     let mut text = "Usage:  lighter [OPTIONS] COMMAND\n\n\
                     Builds multi-stage Dockerfiles and runs their images, without a daemon and without root\n"
         .to_owned();
-    let row =
-        |name: &str, about: &str| (format!("  {name}"), about.lines().next().unwrap_or_default().to_owned());
+    let row = |name: &str, about: &str| (format!("  {name}"), about.to_owned());
     let verb = |name: &str| VERBS.iter().find(|entry| entry.spec.paths.contains(&name));
     let common: Vec<_> =
-        COMMON.iter().filter_map(|name| verb(name).map(|entry| row(name, entry.spec.about))).collect();
+        COMMON.iter().filter_map(|name| verb(name).map(|entry| row(name, entry.spec.summary()))).collect();
     let top = GROUPS.iter().filter(|group| !group.name.contains(' '));
     let groups: Vec<_> = top.map(|group| row(group.name, group.about)).collect();
     let mut others: Vec<_> = VERBS
         .iter()
-        .flat_map(|entry| entry.spec.paths.iter().map(move |path| (*path, entry.spec.about)))
+        .flat_map(|entry| entry.spec.paths.iter().map(move |path| (*path, entry.spec.summary())))
         .filter(|(path, _)| !path.contains(' ') && !COMMON.contains(path))
         .map(|(path, about)| row(path, about))
         .collect();
@@ -176,7 +175,7 @@ fn group_help(group: &Group) -> String {
             if name.contains(' ') {
                 return None;
             }
-            Some((format!("  {name}"), entry.spec.about.lines().next().unwrap_or_default().to_owned()))
+            Some((format!("  {name}"), entry.spec.summary().to_owned()))
         })
         .collect();
     let inner = GROUPS.iter().filter_map(|inner| Some((inner.name.strip_prefix(&prefix)?, inner.about)));
@@ -188,4 +187,16 @@ fn group_help(group: &Group) -> String {
         group.about,
         columns(&rows, width())
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_have_one_line_of_each_verb_and_no_full_stop() {
+        let help = main_help();
+        let line = help.lines().find(|line| line.starts_with("  login ")).expect("a verb");
+        assert!(line.ends_with("Authenticate to a registry"), "{line}");
+    }
 }

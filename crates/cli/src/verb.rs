@@ -19,6 +19,13 @@ pub(crate) struct Spec {
     pub(crate) arity: Arity,
 }
 
+impl Spec {
+    /// What it does, as a list of verbs says it: the first line, which is no sentence there.
+    pub(crate) fn summary(&self) -> &'static str {
+        self.about.lines().next().unwrap_or_default().trim_end_matches('.')
+    }
+}
+
 /// How many arguments a verb takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arity {

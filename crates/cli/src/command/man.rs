@@ -40,8 +40,7 @@ fn name(path: &str) -> String {
 
 fn page(entry: &Entry, path: &'static str) -> String {
     let spec = entry.spec;
-    let about = spec.about.lines().next().unwrap_or_default();
-    let mut text = header(&name(path), about);
+    let mut text = header(&name(path), spec.summary());
     let _ = write!(text, ".SH SYNOPSIS\n.B lighter {}\n{}\n", escaped(path), escaped(spec.usage));
     let _ = write!(text, ".SH DESCRIPTION\n{}\n", escaped(spec.about));
     let options = help::options(&entry.command(path));
@@ -63,8 +62,8 @@ fn overview() -> String {
     let mut verbs: Vec<_> = tree::VERBS
         .iter()
         .filter_map(|entry| {
-            let about = entry.spec.about.lines().next().unwrap_or_default();
-            entry.spec.paths.first().map(|path| (format!("{}(1)", name(path)), about.to_owned()))
+            let path = entry.spec.paths.first()?;
+            Some((format!("{}(1)", name(path)), entry.spec.summary().to_owned()))
         })
         .collect();
     verbs.sort();
