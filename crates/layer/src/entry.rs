@@ -19,12 +19,6 @@ impl Timestamp {
     pub const fn at_second(seconds: i64) -> Self {
         Self { seconds, nanos: 0 }
     }
-
-    /// The same time without the part of a second, as archives keep it.
-    #[must_use]
-    pub const fn whole_second(self) -> Self {
-        Self::at_second(self.seconds)
-    }
 }
 
 impl From<Timestamp> for rustix::fs::Timespec {

@@ -140,11 +140,6 @@ impl Registry {
         shown.filter(|shown| shown.contains(part)).collect()
     }
 
-    /// Declares all tokens that were given out to be bad.
-    pub fn revoke_tokens(&self) {
-        lock(&self.state.tokens).clear();
-    }
-
     /// Whether it has a blob, in any repository.
     pub fn has_blob(&self, digest: &Digest) -> bool {
         lock(&self.state.content).blobs.contains_key(digest)

@@ -148,14 +148,6 @@ impl Store {
         Ok(self.blob_path(digest)?.is_some())
     }
 
-    /// The size of a blob in bytes; `None` where the store does not have it.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, FileError> {
-        self.look_up(&[Pin::Blob(digest)], || self.at_blob(digest, |_, size_bytes| Ok(size_bytes)))
-    }
-
     /// The file of a blob; `None` where the store does not have it. The file must not be written, and another
     /// process may move it when it makes it durable: [`Store::open_blob`] is for reading.
     ///
@@ -422,7 +414,6 @@ mod tests {
                 let Some(digest) = digests.get(seen) else { break };
                 assert!(store.has_blob(digest).unwrap(), "blob {seen} is not there");
                 drop(store.open_blob(digest).unwrap());
-                assert_eq!(store.blob_size(digest).unwrap(), Some(4));
                 assert_eq!(store.read_blob(digest, 4).unwrap(), u32::try_from(seen).unwrap().to_le_bytes());
             }
         });

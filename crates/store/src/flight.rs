@@ -32,7 +32,7 @@ impl Store {
     ///
     /// # Errors
     /// When the lock file cannot be made.
-    pub fn try_flight(&self, key: &Digest) -> Result<Option<Flight>, FileError> {
+    fn try_flight(&self, key: &Digest) -> Result<Option<Flight>, FileError> {
         self.ready()?;
         let path = self.layout().flight(key);
         loop {

@@ -131,7 +131,7 @@ impl Store {
     ///
     /// # Errors
     /// When something cannot be read.
-    pub fn container_size(&self, id: &ContainerId) -> Result<u64, FileError> {
+    fn container_size(&self, id: &ContainerId) -> Result<u64, FileError> {
         disk_bytes(&self.layout().container(id))
     }
 
@@ -139,7 +139,7 @@ impl Store {
     ///
     /// # Errors
     /// When something cannot be read.
-    pub fn layer_size(&self, id: &LayerId) -> Result<u64, FileError> {
+    fn layer_size(&self, id: &LayerId) -> Result<u64, FileError> {
         let dir = self.layout().layer(id);
         let cache = dir.join("disk");
         let cached = if_whole(disk::read(&cache))?

@@ -88,7 +88,7 @@ impl ResourceLimits {
     ///
     /// # Errors
     /// [`LimitsError::NoRealtime`], [`LimitsError::Realtime`].
-    pub fn check_realtime(&self) -> Result<(), LimitsError> {
+    pub(super) fn check_realtime(&self) -> Result<(), LimitsError> {
         let is_asked_for = self.cpu_realtime_period.is_some() || self.cpu_realtime_runtime.is_some();
         if is_asked_for && !lighter_sandbox::cgroup::has_realtime() {
             return Err(LimitsError::NoRealtime);

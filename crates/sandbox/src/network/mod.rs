@@ -32,7 +32,7 @@ pub use bridge::{Attachment, Bridge, BridgeError, BridgeSpec, DEFAULT_BRIDGE, En
 pub use firewall::{FirewallError, Warning};
 pub use iptables::IptablesError;
 pub use names::{Names, NamesError};
-pub use namespace::{NamespaceError, NetNs, prepare_own_namespace};
+pub use namespace::{NamespaceError, NetNs};
 pub use netlink::NetlinkError;
 pub(crate) use pasta::run_hidden_verb;
 pub use pasta::{Pasta, PastaError};

@@ -77,14 +77,7 @@ impl NetNs {
     pub fn open(path: &Path) -> Result<Self, NamespaceError> {
         let opened =
             File::open(path).map_err(|source| NamespaceError::Open { path: path.to_owned(), source })?;
-        Self::from_fd(opened.into())
-    }
-
-    /// Takes over an open namespace.
-    ///
-    /// # Errors
-    /// [`NamespaceError::Enter`] when the descriptor is no network namespace, or for want of the right.
-    pub fn from_fd(fd: OwnedFd) -> Result<Self, NamespaceError> {
+        let fd = OwnedFd::from(opened);
         let route = run_in(fd.as_fd(), || Socket::route().map_err(NamespaceError::Prepare))??;
         Ok(Self { fd, route })
     }
@@ -125,18 +118,6 @@ impl From<NetNs> for OwnedFd {
     fn from(namespace: NetNs) -> Self {
         namespace.fd
     }
-}
-
-/// Prepares the network namespace of the calling thread as [`NetNs::create`] does: for a process that was started in a
-/// new one.
-///
-/// # Errors
-/// [`NamespaceError::Prepare`] when loopback cannot be switched on.
-pub fn prepare_own_namespace() -> Result<(), NamespaceError> {
-    let socket = Socket::route().map_err(NamespaceError::Prepare)?;
-    bring_up(&socket).map_err(NamespaceError::Prepare)?;
-    apply_settings();
-    Ok(())
 }
 
 fn bring_up(socket: &Socket) -> Result<(), NetlinkError> {

@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::super::log_settings::Rotation;
-use super::super::message::Frame;
 
 /// What a container wrote: a line, or a piece of a very long one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -281,17 +280,6 @@ fn skip_in(file: &mut BufReader<File>, lines: usize) -> io::Result<usize> {
     let start = starts.front().copied().unwrap_or_default();
     file.seek(SeekFrom::Start(start))?;
     Ok(starts.len() - 1)
-}
-
-impl LogLine {
-    /// The line as a frame of its stream.
-    pub fn into_frame(self) -> Frame {
-        if self.stream == "stderr" {
-            Frame::Error(self.log.into_bytes())
-        } else {
-            Frame::Output(self.log.into_bytes())
-        }
-    }
 }
 
 #[cfg(test)]
