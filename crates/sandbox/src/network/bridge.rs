@@ -260,6 +260,7 @@ impl Bridge {
             Err(error) if error.is(Errno::EXIST) => {}
             made => made.map_err(fail)?,
         }
+        // where the kernel has no IPv6 there is nothing to switch off
         let _ = six::switch(name, false);
         let link = route::link(socket, name).map_err(fail)?.ok_or(NetlinkError::Malformed);
         let link = link.map_err(fail)?.index;

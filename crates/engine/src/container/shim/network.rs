@@ -316,7 +316,7 @@ impl Joined {
 /// Who wants an address must be on a network that was made with addresses.
 fn check_addresses(record: &NetworkRecord, wish: &NetworkWish) -> Result<(), JoinError> {
     let is_given = |six: bool| record.pools.iter().any(|pool| pool.is_six() == six && !pool.chosen);
-    // one from before pools were kept may have been made with addresses
+    // the networks that are always there keep no pools
     let has_pools = !record.pools.is_empty();
     let lacks = |wanted: bool, six: bool| wanted && has_pools && !is_given(six);
     if lacks(wish.address.is_some(), false) || lacks(wish.address6.is_some(), true) {
