@@ -260,8 +260,9 @@ impl Bridge {
             Err(error) if error.is(Errno::EXIST) => {}
             made => made.map_err(fail)?,
         }
-        // where the kernel has no IPv6 there is nothing to switch off
-        let _ = six::switch(name, false);
+        if let Err(error) = six::switch(name, false) {
+            tracing::debug!(bridge = name, %error, "IPv6 is as the kernel has it");
+        }
         let link = route::link(socket, name).map_err(fail)?.ok_or(NetlinkError::Malformed);
         let link = link.map_err(fail)?.index;
         route::add_address(socket, link, gateway, subnet).map_err(fail)?;

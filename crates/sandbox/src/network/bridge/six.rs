@@ -46,7 +46,9 @@ impl Bridge {
         let fail = |source| BridgeError::Six { link: name.clone(), source };
         switch(name, true).map_err(fail)?;
         // the bridge leads somewhere: nobody on it tells it where
-        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "0");
+        if let Err(error) = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "0") {
+            tracing::debug!(bridge = name, %error, "who advertises a router is heard");
+        }
         route::add_address6(socket, link, six.address, six.subnet.prefix_len())
             .map_err(|source| BridgeError::Create { bridge: name.clone(), source })?;
         if !self.spec.internal && !forwards_packets() {
