@@ -121,7 +121,7 @@ fn mounting(store: &Store) -> (bool, Option<String>) {
         Ok(Some(error)) => {
             let remark = format!(
                 "overlay file systems cannot be mounted over the store ({error}): commands and containers work on copies; \
-                 put the store on ext4, xfs, btrfs or tmpfs (LIGHTER_ROOT), and as an ordinary user have Linux 5.11 or newer"
+                 put the store (LIGHTER_ROOT) on ext4, xfs, btrfs or tmpfs"
             );
             (false, Some(remark))
         }
