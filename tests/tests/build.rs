@@ -155,6 +155,21 @@ fn flags_write_what_they_promise() {
 }
 
 #[test]
+fn options_that_are_empty_are_not_given() {
+    let lighter = Lighter::with_busybox();
+    let context = lighter.context("FROM busybox as a\nRUN true\n", &[]);
+    let context = context.to_str().expect("text");
+    let flags = "add-host allow annotation build-context cache-from cache-to file iidfile metadata-file output \
+        provenance sbom secret ssh";
+    let flags: Vec<String> = flags.split_whitespace().map(|flag| format!("--{flag}=")).collect();
+    lighter.ok(["build", "-t", "it"].into_iter().chain(flags.iter().map(String::as_str)).chain([context]));
+    assert!(lighter.ok(["images", "-q", "it"]).len() > 1);
+    // what the checks find may leave the exit code as it is
+    assert_eq!(lighter.run(["build", "--call=check", context]).code, 1);
+    lighter.ok(["build", "--call=check,ignorestatus=true", context]);
+}
+
+#[test]
 fn a_dockerfile_can_come_on_standard_input() {
     let lighter = Lighter::with_busybox();
     let said = lighter.run_with_input(["build", "-t", "in", "-"], b"FROM busybox\nRUN echo in > /in\n");

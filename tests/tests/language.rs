@@ -32,6 +32,54 @@ RUN --mount=type=cache,target=/c,from=s,mode=0700,uid=9 ls /c | wc -l > /empty\n
 }
 
 #[test]
+fn a_cache_mount_may_show_a_part_of_itself() {
+    let lighter = Lighter::with_busybox();
+    let dockerfile = "FROM busybox
+RUN --mount=type=cache,id=c,target=/c mkdir -p /c/d && echo kept > /c/d/f
+RUN --mount=type=cache,id=c,source=d,target=/x cat /x/f > /folder && touch /x/new
+RUN --mount=type=cache,id=c,source=/d/f,target=/x cat /x > /file
+RUN --mount=type=cache,id=c,target=/c ls /c/d > /whole\n";
+    assert_eq!(file_of(&lighter, dockerfile, "/folder"), "kept\n");
+    assert_eq!(lighter.ok(["run", "--rm", "it", "cat", "/file", "/whole"]), "kept\nf\nnew\n");
+    for kind in ["cache", "tmpfs"] {
+        let dockerfile = format!("FROM busybox\nRUN --mount=type={kind},source=none,target=/x true\n");
+        let said = lighter.build_refused(&dockerfile, &[]);
+        assert!(said.contains("/none"), "{said}");
+    }
+}
+
+#[test]
+fn a_variable_without_a_name_is_given_to_no_command() {
+    let lighter = Lighter::with_busybox();
+    let said = lighter.build_refused("FROM busybox\nENV $NOTHING=1\nRUN true\n", &[]);
+    assert!(said.contains("name cannot be empty"), "{said}");
+}
+
+#[test]
+fn the_dockerfile_is_looked_for_as_docker_does() {
+    let lighter = Lighter::with_busybox();
+    let context = lighter.context("FROM busybox\nCOPY . /c\n", &[("out", "f"), ("in/f", "f")]);
+    let path = |name: &str| context.join(name);
+    // as `-f Dockerfile` says, unless only the other spelling is there
+    fs::rename(path("Dockerfile"), path("in/dockerfile")).expect("renamed");
+    let folder = context.to_str().expect("text");
+    let build =
+        |file: &str| lighter.run(["build", "-t", "it", "-f", path(file).to_str().expect("text"), folder]);
+    assert_eq!(build("in/Dockerfile").code, 0);
+    // a link leads no further than its folder, which is `/` to it
+    std::os::unix::fs::symlink("/in/dockerfile", path("rooted")).expect("a link");
+    std::os::unix::fs::symlink("../rooted", path("in/escaping")).expect("a link");
+    assert_eq!(build("rooted").code, 0);
+    let said = build("in/escaping");
+    assert!(said.code == 1 && said.all().contains("failed to read dockerfile"), "{said:?}");
+    // so does that of an ignore file: what is not found there leaves out nothing
+    fs::write(lighter.path("patterns"), "out\n").expect("a file");
+    std::os::unix::fs::symlink(lighter.path("patterns"), path(".dockerignore")).expect("a link");
+    assert_eq!(build("rooted").code, 0);
+    assert_eq!(lighter.ok(["run", "--rm", "it", "cat", "/c/out"]), "f");
+}
+
+#[test]
 fn a_read_only_tmpfs_cannot_be_written_to() {
     let lighter = Lighter::with_busybox();
     let dockerfile =

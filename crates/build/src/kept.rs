@@ -60,6 +60,9 @@ pub enum KeptSource {
     Cache {
         /// The name.
         id: String,
+        /// What of it was shown.
+        #[serde(default)]
+        path: String,
     },
     /// A path in the layers of a stage or an image, bottom first.
     Layers {
@@ -154,7 +157,10 @@ fn kept(store: &Store, mount: &RunMount, below: &Below<'_>) -> Result<KeptMount,
             Files::Context => KeptSource::Gone("files of the build context".to_owned()),
             Files::NamedContext(name) => KeptSource::Gone(format!("files of the context {name}")),
         },
-        MountKind::Cache { id, .. } => KeptSource::Cache { id: cache_id(below, id, &mount.kind) },
+        MountKind::Cache { id, from, source, .. } => {
+            let path = mounts::part_of_cache(from, source).to_owned();
+            KeptSource::Cache { id: cache_id(below, id, &mount.kind), path }
+        }
         MountKind::Tmpfs { size_bytes } => KeptSource::Tmpfs { size_bytes: *size_bytes },
         MountKind::Secret { id, .. } => KeptSource::Gone(format!("secret {id}")),
         MountKind::Ssh { id, .. } => KeptSource::Gone(format!("SSH agent {id}")),

@@ -1,6 +1,7 @@
 //! Build contexts: a folder, an archive or a Dockerfile on standard input, something behind an address.
 
 mod archive;
+mod texts;
 
 use std::io::{Cursor, Read as _};
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ use std::sync::Arc;
 use lighter_build::{CancelToken, ContextFiles, FetchError, Reporter};
 use lighter_dockerfile::ignore::{ParsePatternsError, Patterns};
 use lighter_dockerfile::plan::{GitSource, HttpSource};
-use lighter_image::{Digest, ImagePath};
-use lighter_layer::{ApplyError, View, ViewError};
+use lighter_image::Digest;
+use lighter_layer::{ApplyError, ViewError};
 use lighter_store::{FileError, Scratch, Store};
 
 use crate::build::{BuildFailure, BuildRequest, ContextSource, FileSource, Streams, read_ignore};
@@ -282,7 +283,9 @@ impl Context {
                 let source = HttpSource { url: url.clone(), name: "Dockerfile".to_owned(), checksum: None };
                 let file = fetch::http::get(store, network, &source, &request.cancel, &|_, _| {})?;
                 let fail = |source| BuildFailure::ReadDockerfile { path: file.path.clone(), source };
-                return read_dockerfile(&file.path).map_err(fail);
+                let text = std::fs::File::open(&file.path)
+                    .and_then(|text| read_limited(text, DOCKERFILE_LIMIT_BYTES));
+                return text.map_err(fail);
             }
             Some(FileSource::Path(_)) | None => {}
         }
@@ -290,30 +293,28 @@ impl Context {
             return Ok(text.clone());
         }
         let path = self.dockerfile_path(request);
-        let fail = |source| BuildFailure::ReadDockerfile { path: path.clone(), source };
-        if self.is_folder {
-            return read_dockerfile(&path).map_err(fail);
-        }
-        let Some(root) = &self.root else { return Err(fail(rustix::io::Errno::NOENT.into())) };
-        let inside = ImagePath::new(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()));
-        let view = View::open_directory(root).map_err(ContextError::from)?;
-        match view.read_file(&inside, DOCKERFILE_LIMIT_BYTES) {
-            Ok(text) => Ok(text),
-            Err(ViewError::Missing { .. }) => Err(fail(rustix::io::Errno::NOENT.into())),
-            Err(error) => Err(ContextError::from(error).into()),
+        let read = self.read(&path).or_else(|error| match texts::lower(&path) {
+            Some(lower) => self.read(&lower).map_err(|_| error),
+            None => Err(error),
+        });
+        read.map_err(|source| BuildFailure::ReadDockerfile { path, source })
+    }
+
+    /// Reads a Dockerfile of a folder, or of the context.
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        match &self.root {
+            _ if self.is_folder => texts::read(path, DOCKERFILE_LIMIT_BYTES),
+            Some(root) => texts::read_in(root, path, DOCKERFILE_LIMIT_BYTES),
+            None => Err(rustix::io::Errno::NOENT.into()),
         }
     }
 
     /// Where the Dockerfile is: on the host for a folder, else in the context.
     fn dockerfile_path(&self, request: &BuildRequest) -> PathBuf {
-        let default = |root: &Path| {
-            let usual = root.join("Dockerfile");
-            let lower = root.join("dockerfile");
-            if !usual.exists() && lower.exists() { lower } else { usual }
-        };
         match (&request.file, &self.root) {
+            (Some(FileSource::Path(path)), _) if self.is_folder => texts::named(path.clone()),
             (Some(FileSource::Path(path)), _) => path.clone(),
-            (_, Some(root)) if self.is_folder => default(root),
+            (_, Some(root)) if self.is_folder => texts::named(root.join("Dockerfile")),
             _ => PathBuf::from("Dockerfile"),
         }
     }
@@ -357,17 +358,11 @@ pub(crate) fn dockerfile_name(request: &BuildRequest) -> String {
 }
 
 fn ignore_file(path: &Path) -> Result<Option<Arc<Patterns>>, ContextError> {
-    let read = |source| ContextError::Read { path: path.to_owned(), source };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(read(error)),
-    };
-    read_ignore(path, &read_limited(file, IGNORE_LIMIT_BYTES).map_err(read)?).map(Some)
-}
-
-fn read_dockerfile(path: &Path) -> std::io::Result<Vec<u8>> {
-    read_limited(std::fs::File::open(path)?, DOCKERFILE_LIMIT_BYTES)
+    match texts::read(path, IGNORE_LIMIT_BYTES) {
+        Ok(text) => read_ignore(path, &text).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ContextError::Read { path: path.to_owned(), source }),
+    }
 }
 
 /// Reads a text to its end; one that is longer than this is an error, since a part of it would say something else.

@@ -75,13 +75,13 @@ pub(crate) fn again(store: &Store, mounts: &[KeptMount], beside: &Path) -> Resul
     for (index, mount) in mounts.iter().enumerate() {
         let made = match &mount.source {
             KeptSource::Tmpfs { size_bytes } => tmpfs(&mount.target, *size_bytes),
-            KeptSource::Cache { id } => {
+            KeptSource::Cache { id, path } => {
                 let held = store.cache_mount(id, Sharing::Shared, &|| false).map_err(StepError::store)?;
                 if held.is_fresh() {
                     // it was pruned meanwhile; a build must fill it
                     continue;
                 }
-                let made = Mount::bind(held.path(), &mount.target);
+                let made = Mount::bind(part(&held, path)?, &mount.target);
                 mounted.held.push(Held::Cache(held));
                 made
             }
@@ -226,10 +226,27 @@ fn cache(
         owner().map_err(StepError::io(format!("preparing cache mount `{id}`")))?;
         held.filled().map_err(StepError::store)?;
     }
-    let made = Mount::bind(held.path(), target(mount)?).with_read_only(mount.read_only);
+    let shown = part(&held, part_of_cache(from, source))?;
+    let made = Mount::bind(shown, target(mount)?).with_read_only(mount.read_only);
     mounted.mounts.push(made);
     mounted.held.push(Held::Cache(held));
     Ok(())
+}
+
+/// What of a cache mount is shown: where it starts empty, `source` is a path in it.
+pub(crate) fn part_of_cache<'a>(from: &Files, source: &'a str) -> &'a str {
+    if *from == Files::Empty { source } else { "/" }
+}
+
+/// A path in a cache mount, which must be there.
+fn part(held: &CacheMount, path: &str) -> Result<PathBuf, StepError> {
+    let (root, path) = (held.path(), ImagePath::new(path));
+    if path.is_root() {
+        return Ok(root);
+    }
+    let view = View::open_directory(&root)?;
+    let (real, _) = view.resolve(&path)?.ok_or_else(|| missing(&path))?;
+    Ok(root.join(real.relative_os()))
 }
 
 /// What the store calls a cache mount.

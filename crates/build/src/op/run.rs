@@ -132,6 +132,9 @@ pub(crate) fn variables(run: &Run) -> impl Iterator<Item = String> {
 
 fn check_allowed(site: &Site<'_>, run: &Run) -> Result<(), StepError> {
     let refuse = |text: &str| Err(StepError::Refused(text.to_owned()));
+    if run.env.iter().any(|(name, _)| name.is_empty()) {
+        return refuse("invalid environment variable: name cannot be empty");
+    }
     if run.security == RunSecurity::Insecure && !site.inputs.run.insecure_is_allowed {
         return refuse("RUN --security=insecure is not allowed: build with --allow security.insecure");
     }

@@ -1,5 +1,7 @@
 //! `build`.
 
+use std::ffi::OsString;
+
 use crate::verb::{Arguments, Arity, Spec};
 
 /// `build`.
@@ -78,7 +80,7 @@ pub(crate) struct Build {
     pub(crate) force_rm: bool,
     /// Write the image ID to a file
     #[arg(long)]
-    pub(crate) iidfile: Option<std::path::PathBuf>,
+    pub(crate) iidfile: Option<OsString>,
     /// Container isolation technology
     #[arg(long, hide = true)]
     pub(crate) isolation: Option<String>,
@@ -107,7 +109,7 @@ pub(crate) struct Build {
     pub(crate) memory_swap: Option<i64>,
     /// Write build result metadata to a file
     #[arg(long)]
-    pub(crate) metadata_file: Option<std::path::PathBuf>,
+    pub(crate) metadata_file: Option<OsString>,
     /// Set the networking mode for the "RUN" instructions during build
     #[arg(long, default_value = "default")]
     pub(crate) network: String,
@@ -177,6 +179,35 @@ pub(crate) struct Build {
     #[arg(long, value_name = "ulimit", value_parser = crate::args::value::ulimit)]
     pub(crate) ulimit: Vec<crate::args::value::Ulimit>,
     pub(crate) context: String,
+}
+
+impl Build {
+    /// Without the options whose value is empty: as in Docker they count as not given, so that a script may pass on a
+    /// variable that is not set.
+    #[must_use]
+    pub(crate) fn without_empty(mut self) -> Self {
+        let lists = [
+            &mut self.add_host,
+            &mut self.allow,
+            &mut self.annotation,
+            &mut self.build_context,
+            &mut self.cache_from,
+            &mut self.cache_to,
+            &mut self.output,
+            &mut self.secret,
+            &mut self.ssh,
+        ];
+        for list in lists {
+            list.retain(|text| !text.is_empty());
+        }
+        for text in [&mut self.file, &mut self.provenance, &mut self.sbom] {
+            text.take_if(|text| text.is_empty());
+        }
+        for path in [&mut self.iidfile, &mut self.metadata_file] {
+            path.take_if(|path| path.is_empty());
+        }
+        self
+    }
 }
 
 impl Arguments for Build {

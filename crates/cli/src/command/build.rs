@@ -20,12 +20,18 @@ use std::path::Path;
 
 impl Verb for Build {
     fn run(self, session: &Session) -> Result<u8, Failure> {
+        self.without_empty().made(session)
+    }
+}
+
+impl Build {
+    fn made(&self, session: &Session) -> Result<u8, Failure> {
         let mode = self.mode()?;
-        let request = request::of(&self, session)?;
+        let request = request::of(self, session)?;
         environment::metadata_has_provenance()?;
         if let Some(path) = &self.iidfile {
             // none must be there that an earlier build has left, should this one fail
-            remove(path)?;
+            remove(Path::new(path))?;
         }
         let store = session.open_store()?;
         let _watch = interrupt::cancels(&request.cancel)?;
@@ -56,9 +62,7 @@ impl Verb for Build {
         let outcome = built.map_err(|failure| told(&failure, session))?;
         self.report(&outcome, session)
     }
-}
 
-impl Build {
     fn mode(&self) -> Result<Mode, Failure> {
         if self.quiet {
             return Ok(Mode::Quiet);
@@ -75,7 +79,7 @@ impl Build {
     fn report(&self, outcome: &BuildOutcome, session: &Session) -> Result<u8, Failure> {
         let id = outcome.image.map(|image| image.to_string());
         if let (Some(path), Some(id)) = (&self.iidfile, &id) {
-            write(path, id.as_bytes())?;
+            write(Path::new(path), id.as_bytes())?;
         }
         if let Some(path) = &self.metadata_file {
             let mut metadata = outcome.metadata.clone();
@@ -85,7 +89,7 @@ impl Build {
                 fields.remove("buildx.build.provenance");
             }
             let text = serde_json::to_vec_pretty(&metadata).map_err(|error| Failure::because(&error))?;
-            write(path, &text)?;
+            write(Path::new(path), &text)?;
         }
         if let (true, Some(id)) = (self.quiet || self.progress.as_deref() == Some("quiet"), id) {
             session.print(&format!("{id}\n"))?;

@@ -68,7 +68,7 @@ pub enum MountKind {
         id: String,
         /// What it starts from.
         from: Files,
-        /// The folder in `from`: absolute and clean.
+        /// The folder in `from`, or in the mount itself where that starts empty: absolute and clean.
         source: String,
         /// Who may use it at the same time.
         sharing: CacheSharing,

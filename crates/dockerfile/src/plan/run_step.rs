@@ -116,11 +116,16 @@ impl Stages<'_> {
         let (kind, target) = match mount.kind {
             MountType::Secret => secret(scene, &mount),
             MountType::Ssh => ssh(scene, &mount),
-            MountType::Tmpfs => (MountKind::Tmpfs { size_bytes: mount.size_bytes }, Some(mount.target)),
+            MountType::Tmpfs => match source(&mount) {
+                root if root == "/" => {
+                    (MountKind::Tmpfs { size_bytes: mount.size_bytes }, Some(mount.target))
+                }
+                // there is no such thing in a new file system, which is for the step to find
+                source => (MountKind::Bind { from: Files::Empty, source }, Some(mount.target)),
+            },
             MountType::Bind => {
                 let from = self.files(place, Files::Context);
-                let source = path::join("/", &format!("/{}", mount.source));
-                (MountKind::Bind { from, source }, Some(mount.target))
+                (MountKind::Bind { from, source: source(&mount) }, Some(mount.target))
             }
             MountType::Cache => {
                 let from = self.files(place, Files::Empty);
@@ -179,10 +184,15 @@ fn with_documents(line: &str, heredocs: &[Heredoc]) -> String {
     text
 }
 
+/// The path that a mount shows of what it is from.
+fn source(mount: &Mount) -> String {
+    path::join("/", &format!("/{}", mount.source))
+}
+
 /// Owner and mode are those of a new, empty folder, even if `from` is given; a folder that is named by `source` stays
 /// as it is.
 fn cache(mount: &Mount, from: Files, namespace: Option<&str>) -> MountKind {
-    let source = path::join("/", &format!("/{}", mount.source));
+    let source = source(mount);
     let owned = (mount.mode, mount.uid, mount.gid);
     let (from, (mode, uid, gid)) = match (source.as_str(), owned) {
         ("/", (None, None, None)) => (from, owned),

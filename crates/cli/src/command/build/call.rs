@@ -15,6 +15,8 @@ use std::fmt::Write as _;
 pub(super) struct Call {
     method: Method,
     as_json: bool,
+    /// Whether what is found leaves the exit code at 0.
+    ignores_status: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +57,16 @@ impl Call {
                 )));
             }
         };
-        let mut read = Self { method, as_json: false };
+        let mut read = Self { method, as_json: false, ignores_status: false };
         for part in parts {
             match part.split_once('=') {
                 Some(("format", "json")) => read.as_json = true,
                 Some(("format", "text")) => read.as_json = false,
+                Some(("ignorestatus", value)) => {
+                    read.ignores_status = crate::args::switch(value).map_err(|why| {
+                        Failure::new(format!("ERROR: invalid ignorestatus print value: {value}: {why}"))
+                    })?;
+                }
                 _ => return Err(Failure::new(format!("ERROR: invalid print format {part:?} in --call"))),
             }
         }
@@ -102,7 +109,7 @@ impl Call {
     /// What was found out, and the exit code.
     pub(super) fn told(self, looked: &Looked) -> (String, u8) {
         let checks = checks(&looked.file, &looked.warnings);
-        let found = u8::from(self.method == Method::Check && !checks.is_empty());
+        let found = u8::from(self.method == Method::Check && !self.ignores_status && !checks.is_empty());
         let text = match (self.method, self.as_json) {
             (Method::Describe, _) => table::columns(METHODS, 0, NARROW),
             (Method::Check, false) => checked(&looked.file, checks),
@@ -296,11 +303,14 @@ mod tests {
 
     #[test]
     fn methods_and_formats() {
-        let call = |method, as_json| Ok(Some(Call { method, as_json }));
+        let call = |method, as_json| Ok(Some(Call { method, as_json, ignores_status: false }));
         assert_eq!(Call::read("build", false), Ok(None));
         assert_eq!(Call::read("build", true), call(Method::Check, false));
         assert_eq!(Call::read("check,format=json", false), call(Method::Check, true));
         assert_eq!(Call::read("targets", false), call(Method::Targets, false));
+        let ignoring = Call { method: Method::Check, as_json: false, ignores_status: true };
+        assert_eq!(Call::read("check,ignorestatus=true", false), Ok(Some(ignoring)));
+        assert!(Call::read("check,ignorestatus=x", false).is_err());
         assert!(Call::read("frob", false).is_err() && Call::read("outline,format=x", false).is_err());
     }
 }

@@ -93,8 +93,8 @@ fn secret(text: &str, warn: &dyn Fn(&str)) -> Result<(String, SecretSource), Fai
         environment::passed_on(name).map(|value| SecretSource::Value(Secret::new(value.into_bytes())))
     };
     let source = match (file, variable) {
-        (Some(path), _) => SecretSource::File(path.into()),
-        (None, Some(name)) => {
+        (Some(path), None) => SecretSource::File(path.into()),
+        (_, Some(name)) => {
             // as BuildKit has it, but not in silence
             of_variable(&name).unwrap_or_else(|| {
                 warn(&format!("WARNING: secret {id} is empty: the variable {name} is not set"));
@@ -215,7 +215,7 @@ mod tests {
             read("id=no-such-variable"),
             Some(("no-such-variable".to_owned(), SecretSource::File("no-such-variable".into())))
         );
-        for path in ["id=a,env=PATH", "type=env,id=a,src=PATH", "type=env,id=PATH"] {
+        for path in ["id=a,env=PATH", "type=env,id=a,src=PATH", "type=env,id=PATH", "id=a,src=/f,env=PATH"] {
             assert!(matches!(read(path), Some((_, SecretSource::Value(_)))), "{path}");
         }
         let empty = SecretSource::Value(Secret::new(Vec::new()));
