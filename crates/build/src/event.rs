@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use lighter_image::error_chain;
+use lighter_image::{error_chain, text_or_bytes};
 use serde::{Deserialize, Serialize};
 
 /// Names one line of work in the stream: a step of the plan, or something around it, as loading a base's metadata.
@@ -260,31 +260,6 @@ mod micros {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         Ok(Duration::from_micros(u64::deserialize(deserializer)?))
-    }
-}
-
-/// Bytes as text where they are text, else as a list of numbers.
-mod text_or_bytes {
-    use serde::{Deserialize, Deserializer, Serialize as _, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => bytes.serialize(serializer),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Text(String),
-            Bytes(Vec<u8>),
-        }
-        Ok(match Form::deserialize(deserializer)? {
-            Form::Text(text) => text.into_bytes(),
-            Form::Bytes(bytes) => bytes,
-        })
     }
 }
 

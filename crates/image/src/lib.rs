@@ -15,6 +15,7 @@ mod path;
 mod platform;
 mod reference;
 
+pub mod text_or_bytes;
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
 pub use descriptor::Descriptor;
 pub use digest::{ChainId, DiffId, Digest, Hasher, ImageId, ParseDigestError};

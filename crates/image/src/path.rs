@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text_or_bytes;
+
 /// An absolute, clean path inside an image: bytes, without `.`, `..`, empty parts or a trailing slash.
 ///
 /// It never names anything on the host: only code that resolves it inside a root may use it.
@@ -110,27 +112,14 @@ impl fmt::Debug for ImagePath {
 }
 
 impl Serialize for ImagePath {
-    /// Writes text where the path is text, else an array of bytes.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(&self.0) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => self.0.serialize(serializer),
-        }
+        text_or_bytes::serialize(&self.0, serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for ImagePath {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Text(String),
-            Bytes(Vec<u8>),
-        }
-        Ok(match Form::deserialize(deserializer)? {
-            Form::Text(text) => Self::new(text),
-            Form::Bytes(bytes) => Self::new(bytes),
-        })
+        text_or_bytes::deserialize(deserializer).map(Self::new)
     }
 }
 
