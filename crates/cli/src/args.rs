@@ -38,6 +38,7 @@ use crate::verb::Entry;
 use clap::builder::TypedValueParser as _;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use lighter_image::go_bool;
 use std::any::TypeId;
 use std::ffi::OsString;
 
@@ -90,11 +91,7 @@ fn as_pflag(arg: Arg) -> Arg {
         .value_parser(clap::builder::StringValueParser::new().try_map(|text| switch(&text)))
 }
 
-/// A truth value as Go's `strconv.ParseBool` reads it.
+/// A switch, with Go's words for any other text.
 pub(crate) fn switch(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
-    }
+    go_bool(text).ok_or_else(|| format!("strconv.ParseBool: parsing {text:?}: invalid syntax"))
 }

@@ -1,5 +1,7 @@
 //! `RUN --mount`: keys and values.
 
+use lighter_image::go_bool;
+
 use crate::csv::quoted_field;
 use crate::diagnostic::Code;
 use crate::expand::ExpandError;
@@ -254,11 +256,7 @@ fn sharing(value: &str) -> Result<CacheSharing, Fault> {
 
 /// What Go takes for a truth value.
 fn boolean(key: &str, value: &str) -> Result<bool, Fault> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => fault(format!("invalid value for {key}: {value}")),
-    }
+    go_bool(value).map_or_else(|| fault(format!("invalid value for {key}: {value}")), Ok)
 }
 
 fn number(key: &str, value: &str, radix: u32) -> Result<u32, Fault> {

@@ -1,5 +1,7 @@
 //! `# check=`: which rules are looked at, and what they lead to.
 
+use lighter_image::go_bool;
+
 use super::Rule;
 use crate::syntax::split_directive;
 
@@ -43,10 +45,7 @@ impl Options {
                 ("skip", rules) => options.skips = list(rules),
                 ("experimental", "all") => options.tries_all = true,
                 ("experimental", rules) => options.tries = list(rules),
-                ("error", "1" | "t" | "T" | "true" | "True" | "TRUE") => options.warnings_are_errors = true,
-                ("error", "0" | "f" | "F" | "false" | "False" | "FALSE") => {
-                    options.warnings_are_errors = false;
-                }
+                ("error", switch) => options.warnings_are_errors = go_bool(switch).ok_or_else(wrong)?,
                 _ => return Err(wrong()),
             }
         }

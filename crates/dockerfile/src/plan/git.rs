@@ -1,5 +1,7 @@
 //! Git repositories as sources of ADD: `https://host/repo.git#branch:folder`.
 
+use lighter_image::go_bool;
+
 use super::{Checksum, GitSource};
 use crate::path;
 
@@ -150,11 +152,7 @@ fn prefixed(prefix: &str, name: &str) -> String {
 }
 
 fn truth(value: &str) -> Option<bool> {
-    match value {
-        "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
+    if value.is_empty() { Some(true) } else { go_bool(value) }
 }
 
 /// A text with its `%41` replaced by characters; one that is malformed stays.

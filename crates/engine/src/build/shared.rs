@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use lighter_build::{CancelToken, FetchError, Reporter, SharedCache, SharedStep, Work};
-use lighter_image::{Descriptor, DiffId, Digest, Manifest, error_chain, media_type};
+use lighter_image::{Descriptor, DiffId, Digest, Manifest, error_chain, go_bool, media_type};
 use lighter_store::{KnownLayer, Store};
 use serde::{Deserialize, Serialize};
 
@@ -165,9 +165,7 @@ impl CacheLocation {
 
     /// Whether a switch is on, as Go reads one.
     fn is_true(&self, name: &str) -> bool {
-        self.attributes
-            .get(name)
-            .is_some_and(|found| matches!(found.as_str(), "1" | "t" | "T" | "true" | "TRUE" | "True"))
+        self.attributes.get(name).is_some_and(|found| go_bool(found) == Some(true))
     }
 }
 

@@ -1,5 +1,7 @@
 //! `--security-opt`: what it says.
 
+use lighter_image::go_bool;
+
 /// A security option that can be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SecurityOption<'a> {
@@ -24,11 +26,7 @@ impl<'a> SecurityOption<'a> {
         let pair = text.split_once('=').or_else(|| text.split_once(':'));
         match pair {
             None if text == "no-new-privileges" => Ok(Self::NoNewPrivileges(true)),
-            Some(("no-new-privileges", word)) => match word {
-                "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Self::NoNewPrivileges(true)),
-                "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Self::NoNewPrivileges(false)),
-                _ => Err(invalid()),
-            },
+            Some(("no-new-privileges", word)) => go_bool(word).map(Self::NoNewPrivileges).ok_or_else(invalid),
             Some(("seccomp", "builtin")) => Ok(Self::DefaultFilter),
             Some(("seccomp", "unconfined")) => Ok(Self::NoFilter),
             Some(("seccomp", profile)) => Ok(Self::Filter(profile)),

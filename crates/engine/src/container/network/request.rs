@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
 use jiff::Timestamp;
+use lighter_image::go_bool;
 use lighter_sandbox::network::{BridgeSpec, Six, Subnet, Subnet6};
 use lighter_store::ContainerId;
 
@@ -302,15 +303,11 @@ fn check_options(options: &BTreeMap<String, String>, internal: bool) -> Result<(
 
 /// A switch as Go reads it.
 fn switch(name: &str, value: &str) -> Result<bool> {
-    match value {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(NetworkRequestError::Value {
-            name: name.to_owned(),
-            value: value.to_owned(),
-            why: format!("strconv.ParseBool: parsing {value:?}: invalid syntax"),
-        }),
-    }
+    go_bool(value).ok_or_else(|| NetworkRequestError::Value {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        why: format!("strconv.ParseBool: parsing {value:?}: invalid syntax"),
+    })
 }
 
 impl NetworkRecord {
