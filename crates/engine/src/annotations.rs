@@ -73,12 +73,7 @@ impl Notes {
         let mut entry = manifest.clone();
         entry.annotations.extend(self.manifest_descriptor.clone());
         entry.platform = Some(platform);
-        let index = Index {
-            schema_version: 2,
-            media_type: Some(media_type::OCI_INDEX.to_owned()),
-            manifests: vec![entry],
-            annotations: self.index.clone(),
-        };
+        let index = Index { annotations: self.index.clone(), ..Index::of(vec![entry]) };
         let bytes = go_json::to_vec(&index)?;
         let mut described = Descriptor::of(media_type::OCI_INDEX, &bytes);
         described.annotations.clone_from(&self.index_descriptor);

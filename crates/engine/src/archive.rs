@@ -2,7 +2,7 @@
 
 mod import;
 mod layer_stream;
-mod layout;
+pub(crate) mod layout;
 mod load;
 mod save;
 

@@ -52,6 +52,18 @@ pub struct Index {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl Index {
+    /// An index of these, without notes.
+    pub fn of(manifests: Vec<Descriptor>) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: Some(media_type::OCI_INDEX.to_owned()),
+            manifests,
+            annotations: BTreeMap::new(),
+        }
+    }
+}
+
 /// A document that a reference can lead to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lighter_image::{Descriptor, Digest, ImageId, Index, Reference, media_type};
+use lighter_image::{Descriptor, Digest, ImageId, Reference};
 use serde::{Deserialize, Serialize};
 
 /// One image of Docker's `manifest.json`.
@@ -23,21 +23,23 @@ pub(super) struct DockerImage {
     pub(super) layer_sources: BTreeMap<String, Descriptor>,
 }
 
-/// The content of `oci-layout`.
-pub(super) const LAYOUT: &[u8] = br#"{"imageLayoutVersion": "1.0.0"}"#;
+/// The content of `oci-layout`, as `docker save` writes it.
+pub(super) const SPACED_LAYOUT: &[u8] = br#"{"imageLayoutVersion": "1.0.0"}"#;
+/// The same, as BuildKit does.
+pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// The annotation with an image's whole name.
-pub(super) const IMAGE_NAME: &str = "io.containerd.image.name";
+const IMAGE_NAME: &str = "io.containerd.image.name";
 /// The annotation with an image's tag, or its whole name.
-pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The member that holds a blob.
-pub(super) fn blob_member(digest: &Digest) -> String {
+pub(crate) fn blob_member(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
 /// The entries of an archive's index for one manifest: one for each name, or a nameless one.
-pub(super) fn index_entries(manifest: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
+pub(crate) fn index_entries(manifest: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
     if names.is_empty() {
         return vec![manifest.clone()];
     }
@@ -52,16 +54,6 @@ pub(super) fn index_entries(manifest: &Descriptor, names: &[Reference]) -> Vec<D
             entry
         })
         .collect()
-}
-
-/// An archive's index.
-pub(super) fn index(manifests: Vec<Descriptor>) -> Index {
-    Index {
-        schema_version: 2,
-        media_type: Some(media_type::OCI_INDEX.to_owned()),
-        manifests,
-        annotations: BTreeMap::new(),
-    }
 }
 
 /// The names that an entry of an index gives its image.

@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use lighter_image::{
-    Descriptor, DiffId, Digest, Document, ImageId, Manifest, Reference, go_json, media_type, parse_document,
+    Descriptor, DiffId, Digest, Document, ImageId, Index, Manifest, Reference, go_json, media_type,
+    parse_document,
 };
 use lighter_layer::archive::{Member, MemberKind, Writer};
 use lighter_layer::{Device, Kind, Metadata, Timestamp};
 use lighter_store::{ResolvedBy, Store};
 
 use super::layer_stream::{LayerStreamError, stream_length, write_layer};
-use super::layout::{self, DockerImage, LAYOUT, blob_member, index_entries};
+use super::layout::{DockerImage, SPACED_LAYOUT, blob_member, index_entries};
 use crate::annotations::Notes;
 use crate::image::{LookError, StoredImage, look_up};
 
@@ -77,9 +78,9 @@ pub fn save(store: &Store, images: &[String], out: &mut dyn Write) -> Result<(),
         bytes.push(b'\n');
         bytes
     };
-    members.insert("index.json".to_owned(), plain(go_json::to_vec(&layout::index(entries))?));
+    members.insert("index.json".to_owned(), plain(go_json::to_vec(&Index::of(entries))?));
     members.insert("manifest.json".to_owned(), plain(with_end(go_json::to_vec(&docker)?)));
-    members.insert("oci-layout".to_owned(), plain(LAYOUT.to_vec()));
+    members.insert("oci-layout".to_owned(), plain(SPACED_LAYOUT.to_vec()));
     if !repositories.is_empty() {
         members.insert("repositories".to_owned(), plain(with_end(go_json::to_vec(&repositories)?)));
     }

@@ -10,8 +10,8 @@ use lighter_image::{
 };
 use lighter_store::{Expected, KnownLayer, PutBlobError, RecordError, Store};
 
-/// The annotation that gives a manifest of a layout its name.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+use crate::archive::layout::REF_NAME;
+
 /// How deep indexes may be in indexes.
 const DEEPEST: usize = 4;
 

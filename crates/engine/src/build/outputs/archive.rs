@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use lighter_image::{Descriptor, Digest, Index, Manifest, Platform, Reference, go_json, media_type};
+use lighter_image::{Descriptor, Index, Manifest, Platform, Reference, go_json, media_type};
 use lighter_layer::archive::{Member, MemberKind, Writer};
 use lighter_layer::{Device, Kind, Metadata, Timestamp};
 use lighter_store::Store;
@@ -15,13 +15,7 @@ use super::OutputError;
 use super::packing::{Packed, PackedLayer};
 use super::sink::failed;
 use crate::annotations::Notes;
-
-/// The content of `oci-layout`.
-const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
-/// The annotation with an image's whole name.
-const IMAGE_NAME: &str = "io.containerd.image.name";
-/// The annotation with an image's tag.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+use crate::archive::layout::{LAYOUT, blob_member, index_entries};
 
 /// The annotation that says when an image was made.
 const CREATED: &str = "org.opencontainers.image.created";
@@ -88,11 +82,11 @@ impl<'a> Layout<'a> {
         let kind = manifest.media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
         let described = Descriptor::of(kind, &bytes);
         let mut documents = BTreeMap::new();
-        documents.insert(blob_name(&manifest.config.digest), packed.config.clone());
-        documents.insert(blob_name(&described.digest), bytes);
+        documents.insert(blob_member(&manifest.config.digest), packed.config.clone());
+        documents.insert(blob_member(&described.digest), bytes);
         let mut top = if notes.need_index() {
             let (index, bytes) = notes.index_of(&described, form.platform)?;
-            documents.insert(blob_name(&index.digest), bytes);
+            documents.insert(blob_member(&index.digest), bytes);
             index
         } else {
             let mut top = described;
@@ -100,21 +94,16 @@ impl<'a> Layout<'a> {
             top
         };
         top.annotations.entry(CREATED.to_owned()).or_insert(form.created);
-        let index = Index {
-            schema_version: 2,
-            media_type: Some(media_type::OCI_INDEX.to_owned()),
-            manifests: entries(&top, names),
-            annotations: BTreeMap::new(),
-        };
+        let index = Index::of(index_entries(&top, names));
         documents.insert("index.json".to_owned(), go_json::to_vec(&index)?);
         documents.insert("oci-layout".to_owned(), LAYOUT.to_vec());
         if form.docker {
             let layers: Vec<String> =
-                packed.layers.iter().map(|layer| blob_name(&layer.descriptor.digest)).collect();
+                packed.layers.iter().map(|layer| blob_member(&layer.descriptor.digest)).collect();
             let names: Vec<String> = names.iter().map(Reference::familiar).collect();
             let names = if names.is_empty() { json!(null) } else { json!(names) };
             let image = json!([{
-                "Config": blob_name(&manifest.config.digest), "RepoTags": names, "Layers": layers,
+                "Config": blob_member(&manifest.config.digest), "RepoTags": names, "Layers": layers,
             }]);
             documents.insert("manifest.json".to_owned(), serde_json::to_vec(&image)?);
         }
@@ -129,7 +118,7 @@ impl<'a> Layout<'a> {
             archive.begin(&member(folder, Kind::Folder, 0)).map_err(fail)?;
         }
         let blobs: BTreeMap<String, &PackedLayer> =
-            self.packed.layers.iter().map(|layer| (blob_name(&layer.descriptor.digest), layer)).collect();
+            self.packed.layers.iter().map(|layer| (blob_member(&layer.descriptor.digest), layer)).collect();
         for (name, layer) in blobs {
             archive.begin(&member(&name, Kind::File, layer.descriptor.size)).map_err(fail)?;
             layer.write(store, &mut archive)?;
@@ -147,7 +136,8 @@ impl<'a> Layout<'a> {
         let fail = |source: io::Error| failed(format!("`{}`", into.display()), source);
         fs::create_dir_all(into.join("blobs/sha256")).map_err(fail)?;
         for layer in &self.packed.layers {
-            let mut file = fs::File::create(into.join(blob_name(&layer.descriptor.digest))).map_err(fail)?;
+            let mut file =
+                fs::File::create(into.join(blob_member(&layer.descriptor.digest))).map_err(fail)?;
             layer.write(store, &mut file)?;
         }
         for (name, bytes) in &self.documents {
@@ -155,23 +145,6 @@ impl<'a> Layout<'a> {
         }
         Ok(())
     }
-}
-
-/// The entries of an index for one image: one for each name, or a nameless one.
-fn entries(top: &Descriptor, names: &[Reference]) -> Vec<Descriptor> {
-    let under_names = names.iter().map(|name| {
-        let mut entry = top.clone();
-        entry.annotations.insert(IMAGE_NAME.to_owned(), name.to_string());
-        if let Some(tag) = name.tag() {
-            entry.annotations.insert(REF_NAME.to_owned(), tag.to_owned());
-        }
-        entry
-    });
-    if names.is_empty() { vec![top.clone()] } else { under_names.collect() }
-}
-
-fn blob_name(digest: &Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
 }
 
 fn member(name: &str, kind: Kind, size_bytes: u64) -> Member {

@@ -1,6 +1,6 @@
 //! `--cache-to`: the steps of a build, for other machines.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -186,7 +186,7 @@ impl Job<'_> {
             entries.push(ready.entry);
             self.tell(&format!("cache mount {id}"));
         }
-        let index = go_json::to_vec(&index_of(entries))?;
+        let index = go_json::to_vec(&Index::of(entries))?;
         client.put_manifest(reference, media_type::OCI_INDEX, &index).map_err(Box::new)?;
         Ok(())
     }
@@ -210,13 +210,4 @@ fn entry_of(shared: &SharedRecord, manifest: &[u8]) -> Descriptor {
     entry.artifact_type = Some(ARTIFACT.to_owned());
     entry.annotations.insert(KEY.to_owned(), shared.key.to_string());
     entry
-}
-
-pub(super) fn index_of(manifests: Vec<Descriptor>) -> Index {
-    Index {
-        schema_version: 2,
-        media_type: Some(media_type::OCI_INDEX.to_owned()),
-        manifests,
-        annotations: BTreeMap::new(),
-    }
 }

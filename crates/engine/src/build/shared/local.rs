@@ -10,16 +10,14 @@ use lighter_build::SharedStep;
 use lighter_image::{Descriptor, Digest, Document, Index, Manifest, go_json, media_type, parse_document};
 use lighter_store::{Expected, Store};
 
-use super::export::index_of;
 use super::registry::tag_of;
 use super::{KEY, SharedError, know, mounts, record_of};
+use crate::archive::layout::LAYOUT;
 
 /// The folder of the files that name manifests.
 const NAMES: &str = "lighter";
 /// Whose lock is held while the index is read and written.
 const LOCK: &str = "lighter/lock";
-/// The content of `oci-layout`.
-const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// A folder that steps are looked up in.
 pub(super) struct Folder {
@@ -175,7 +173,7 @@ impl Layout {
         let named = |entry: Descriptor| Some((name_of(&entry)?, entry));
         let entries: BTreeMap<String, Descriptor> = before.into_iter().chain(new).filter_map(named).collect();
         put(&self.0.join("oci-layout"), LAYOUT)?;
-        put(&path, &go_json::to_vec(&index_of(entries.into_values().collect()))?)
+        put(&path, &go_json::to_vec(&Index::of(entries.into_values().collect()))?)
     }
 }
 
