@@ -35,6 +35,7 @@ pub use lower::{Bases, early_warnings, lower};
 pub use outline::{Outline, OutlineArg, OutlineSecret};
 pub use request::{Base, BaseNeed, NamedContext, Request};
 pub use run::{CacheSharing, Device, MountKind, Run, RunMount, RunNetwork, RunSecurity};
+pub use stage::DEFAULT_PATH;
 pub(crate) use stage_needs::{StageNeeds, stage_needs};
 
 use crate::diagnostic::{Diagnostic, Lines, Span};

@@ -10,6 +10,7 @@ mod stored;
 
 pub use filter::{Filter, ParseFilterError, parse_time};
 pub use history::{HistoryRow, history};
+pub(crate) use inspect::NEVER;
 pub use inspect::{ImageInspect, InspectError, inspect};
 pub use list::{ImageSummary, ListError, list};
 pub use remove::{RemoveImageError, Removed, UsedBy, remove};

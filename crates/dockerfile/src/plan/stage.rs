@@ -16,7 +16,8 @@ use crate::lint::{self, At, Checks};
 use crate::path;
 use crate::syntax::Word;
 
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where programs are looked for, unless the image says otherwise.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A root file system in the making.
 #[derive(Debug, Clone)]

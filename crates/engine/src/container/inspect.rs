@@ -20,9 +20,7 @@ use super::settings::{
 use super::shim::network::names_of;
 use super::shim::spec;
 use super::state::{Container, EndpointState, State, Status, find};
-
-/// The time of what never was.
-const NEVER: &str = "0001-01-01T00:00:00Z";
+use crate::image::NEVER;
 
 /// Describes a container.
 pub fn inspect(store: &Store, container: &Container) -> Value {

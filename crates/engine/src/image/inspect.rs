@@ -74,7 +74,7 @@ struct Metadata {
 }
 
 /// Docker's word for "never".
-const NEVER: &str = "0001-01-01T00:00:00Z";
+pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// Describes an image.
 ///

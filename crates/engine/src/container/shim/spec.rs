@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use lighter_build::{Accounts, UserError};
+use lighter_dockerfile::plan::DEFAULT_PATH;
 use lighter_image::ImagePath;
 use lighter_layer::{View, ViewError};
 use lighter_sandbox::network::resolver::{self, OwnName, Reach, ResolvConf};
@@ -207,10 +208,7 @@ pub(crate) fn environment(
     linked: &[String],
     further: &[String],
 ) -> Vec<String> {
-    let mut env = vec![
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-        format!("HOSTNAME={}", settings.hostname),
-    ];
+    let mut env = vec![format!("PATH={DEFAULT_PATH}"), format!("HOSTNAME={}", settings.hostname)];
     if settings.tty {
         env.push("TERM=xterm".to_owned());
     }
