@@ -1,6 +1,7 @@
 //! `info`: the store and the machine.
 
 use crate::args::system::Info;
+use crate::command::login::HUB_ADDRESS;
 use crate::failure::{Failure, chain};
 use crate::render::{document, units};
 use crate::session::Session;
@@ -83,7 +84,7 @@ fn facts(store: &Store, place: &str, debug: bool) -> Result<Value, Failure> {
         "LoggingDriver": "json-file",
         "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Log": ["json-file", "local", "none"]},
         "Swarm": {"LocalNodeState": "inactive"},
-        "IndexServerAddress": "https://index.docker.io/v1/",
+        "IndexServerAddress": HUB_ADDRESS,
         "Debug": debug,
         "ExperimentalBuild": false,
         "Labels": [],

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// The registry of names without a domain.
 const HUB: &str = "docker.io";
 /// What that registry is called in Docker's configuration and messages.
-const HUB_ADDRESS: &str = "https://index.docker.io/v1/";
+pub(crate) const HUB_ADDRESS: &str = "https://index.docker.io/v1/";
 
 impl Verb for Login {
     fn run(self, session: &Session) -> Result<u8, Failure> {
