@@ -1,5 +1,6 @@
 //! Every way to fail: what is told, and the exit code.
 
+use crate::render::listing::ListingError;
 use crate::template::TemplateError;
 use lighter_image::error_chain;
 use std::error::Error;
@@ -75,6 +76,12 @@ impl From<TemplateError> for Failure {
             TemplateError::Execution { .. } => FAILED,
         };
         Self::new(format!("template parsing error: {error}")).with_code(code)
+    }
+}
+
+impl From<ListingError> for Failure {
+    fn from(error: ListingError) -> Self {
+        Self::new(error.to_string())
     }
 }
 

@@ -77,8 +77,8 @@ pub use settings::{
 };
 pub use shim::{LogLine, LogReader, SpecError, Streams, log_path, run_hidden_verb};
 pub use state::{
-    Container, EndpointState, FindError, Health, HealthProbe, NetworkState, State, Status, all, find,
-    neighbour,
+    Container, Damaged, EndpointState, FindError, Health, HealthProbe, NetworkState, State, Status, all,
+    find, neighbour,
 };
 pub use stats::{Measure, MeasureError, measure};
 pub use top::{Processes, TopError, top};

@@ -466,12 +466,26 @@ fn container_damage(store: &Store, id: &ContainerId) -> Result<Option<(String, R
     })
 }
 
-/// Whether something is mounted in a directory.
+/// Whether something is mounted at a directory, or in it.
 fn is_mounted(dir: &Path) -> bool {
+    has_mount(&std::fs::read("/proc/self/mountinfo").unwrap_or_default(), dir)
+}
+
+/// The same by a text of the form of `mountinfo`, whose fifth word is the place of a mount.
+fn has_mount(mounts: &[u8], dir: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt as _;
-    let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let dir = dir.as_os_str().as_bytes();
-    mounts.split(|byte| *byte == b' ').any(|word| word.starts_with(dir))
+    let mut escaped = Vec::new();
+    for byte in dir.as_os_str().as_bytes() {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => escaped.extend(format!("\\{byte:03o}").bytes()),
+            other => escaped.push(*other),
+        }
+    }
+    let holds = |place: &[u8]| {
+        place.strip_prefix(escaped.as_slice()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    };
+    let place = |line: &[u8]| line.split(|byte| *byte == b' ').nth(4).is_some_and(holds);
+    mounts.split(|byte| *byte == b'\n').any(place)
 }
 
 fn config_of(store: &Store, id: &ImageId) -> Result<Option<ImageConfig>, FileError> {
@@ -526,5 +540,24 @@ fn digest_of_file(path: &Path) -> Result<Option<Digest>, FileError> {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error).at("reading", path),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_told_from_what_only_looks_like_them() {
+        let mounts = b"36 35 98:0 /mnt1 /a\\040b/c rw,noatime shared:1 - ext4 /dev/x rw\n\
+            37 35 0:1 / /a/bc rw - overlay /from rw,upperdir=/up\n";
+        let check = |dir: &str, expected| assert_eq!(has_mount(mounts, Path::new(dir)), expected, "{dir}");
+        check("/a b", true);
+        check("/a b/c", true);
+        check("/a b/c/d", false);
+        check("/a/b", false);
+        check("/a/bc", true);
+        check("/from", false);
+        check("/mnt1", false);
     }
 }

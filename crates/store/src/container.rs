@@ -340,7 +340,11 @@ impl Store {
         self.throw_container_away(id)
     }
 
-    pub(crate) fn container_ids(&self) -> Result<Vec<ContainerId>, FileError> {
+    /// The ids of all containers, also of those whose records are damaged.
+    ///
+    /// # Errors
+    /// [`FileError`], where the store cannot be read.
+    pub fn container_ids(&self) -> Result<Vec<ContainerId>, FileError> {
         let names = disk::names(&self.layout().top("containers"))?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }

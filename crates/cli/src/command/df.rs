@@ -3,9 +3,11 @@
 use crate::args::system::Df;
 use crate::command::container::list;
 use crate::failure::Failure;
-use crate::render::listing::Listing;
+use crate::render::document;
+use crate::render::listing::{Listing, ListingError};
 use crate::render::units;
 use crate::session::Session;
+use crate::template::Schema;
 use crate::verb::Verb;
 use jiff::Timestamp;
 use lighter_engine::Store;
@@ -36,7 +38,7 @@ impl Verb for Df {
         let usage = store.usage().map_err(|error| Failure::because(&error))?;
         let containers = container::all(&store).map_err(|error| Failure::because(&error))?;
         let text = if self.verbose {
-            detailed(&store, &usage, &containers)?
+            self.detailed(&store, &usage, &containers)?
         } else {
             SUMMARY.render(self.format.as_deref(), false, &summary(&usage, &containers))?
         };
@@ -104,25 +106,51 @@ fn row(kind: &str, total: usize, active: usize, size: u64, reclaimable: u64, per
     })
 }
 
-/// Everything one by one, as `-v` shows it.
-fn detailed(store: &Store, usage: &Usage, containers: &[Container]) -> Result<String, Failure> {
-    let now = Timestamp::now();
-    let mut text = String::new();
-    let _ = write!(text, "Images space usage:\n\n{}\n", images(store, usage, containers, now)?);
-    let _ = write!(text, "Containers space usage:\n\n{}\n", of_containers(usage, containers, now)?);
-    let rows: Vec<Value> = usage
-        .volumes
-        .iter()
-        .map(|volume| json!({"Name": volume.name, "Links": volume.users.to_string(), "Size": units::size(volume.size_bytes)}))
-        .collect();
-    let volumes = Listing {
-        table: "{{.Name}}\t{{.Links}}\t{{.Size}}",
-        quiet: "",
-        headings: &[("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE")],
-        methods: &[],
-    };
-    let _ = write!(text, "Local Volumes space usage:\n\n{}\n", volumes.render(None, false, &rows)?);
-    let _ = write!(text, "Build cache usage: {}\n\n{}\n", units::size(usage.cache_bytes), cache(usage, now)?);
+impl Df {
+    /// Everything one by one, as `-v` shows it.
+    fn detailed(&self, store: &Store, usage: &Usage, containers: &[Container]) -> Result<String, Failure> {
+        let now = Timestamp::now();
+        let images = images(store, usage, containers, now)?;
+        let containers = of_containers(usage, containers, now);
+        let volumes: Vec<Value> = usage
+            .volumes
+            .iter()
+            .map(|volume| {
+                json!({
+                    "Driver": "local", "Links": volume.users.to_string(), "Name": volume.name, "Scope": "local",
+                    "Size": units::size(volume.size_bytes),
+                })
+            })
+            .collect();
+        let cache = cache(usage, now);
+        match self.format.as_deref().map(str::trim) {
+            None | Some("" | "table") => tables(usage, &images, &containers, &volumes, &cache),
+            Some(format) => {
+                let all = json!({
+                    "BuildCache": cache, "Containers": containers, "Images": images, "Volumes": volumes,
+                });
+                let template = format.strip_prefix("table ").unwrap_or(format);
+                let template = template.replace("\\t", "\t").replace("\\n", "\n");
+                let shown = document::formatted(&template, "", &all, &Schema::NOTHING);
+                Ok(shown.map_err(ListingError::from)?)
+            }
+        }
+    }
+}
+
+fn tables(
+    usage: &Usage,
+    images: &[Value],
+    containers: &[Value],
+    volumes: &[Value],
+    cache: &[Value],
+) -> Result<String, Failure> {
+    let part = |listing: &Listing, rows: &[Value]| listing.render(None, false, rows);
+    let mut text = format!("Images space usage:\n\n{}\n", part(&IMAGES, images)?);
+    let _ = write!(text, "Containers space usage:\n\n{}\n", part(&CONTAINERS, containers)?);
+    let _ = write!(text, "Local Volumes space usage:\n\n{}\n", part(&VOLUMES, volumes)?);
+    let cached = units::size(usage.cache_bytes);
+    let _ = write!(text, "Build cache usage: {cached}\n\n{}\n", part(&CACHE, cache)?);
     let _ = write!(
         text,
         "Records, history and leftovers: {}\nWhole store: {}\n",
@@ -132,7 +160,28 @@ fn detailed(store: &Store, usage: &Usage, containers: &[Container]) -> Result<St
     Ok(text)
 }
 
-fn images(store: &Store, usage: &Usage, containers: &[Container], now: Timestamp) -> Result<String, Failure> {
+const IMAGES: Listing = Listing {
+    table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}",
+    quiet: "",
+    headings: &[
+        ("Repository", "REPOSITORY"),
+        ("Tag", "TAG"),
+        ("ID", "IMAGE ID"),
+        ("CreatedSince", "CREATED"),
+        ("Size", "SIZE"),
+        ("SharedSize", "SHARED SIZE"),
+        ("UniqueSize", "UNIQUE SIZE"),
+        ("Containers", "CONTAINERS"),
+    ],
+    methods: &[],
+};
+
+fn images(
+    store: &Store,
+    usage: &Usage,
+    containers: &[Container],
+    now: Timestamp,
+) -> Result<Vec<Value>, Failure> {
     let measured: BTreeMap<_, _> = usage.images.iter().map(|image| (image.id, image)).collect();
     let mut rows = Vec::new();
     for image in image::list(store, &[]).map_err(|error| Failure::because(&error))? {
@@ -143,99 +192,95 @@ fn images(store: &Store, usage: &Usage, containers: &[Container], now: Timestamp
             None => ("<none>".to_owned(), "<none>".to_owned()),
         };
         rows.push(json!({
-            "Repository": repository, "Tag": tag, "ID": image.id.0.short(),
+            "Containers": users.to_string(),
+            "CreatedAt": image.created.map_or_else(|| "N/A".to_owned(), units::time),
             "CreatedSince": image.created.map_or_else(|| "N/A".to_owned(), |then| units::age(then, now)),
-            "Size": units::size(usage.size_bytes), "SharedSize": units::size(usage.shared_bytes),
-            "UniqueSize": units::size(usage.unique_bytes), "Containers": users.to_string(),
+            "ID": image.id.0.short(), "Repository": repository,
+            "SharedSize": units::size(usage.shared_bytes), "Size": units::size(usage.size_bytes),
+            "Tag": tag, "UniqueSize": units::size(usage.unique_bytes),
         }));
     }
-    let listing = Listing {
-        table: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}",
-        quiet: "",
-        headings: &[
-            ("Repository", "REPOSITORY"),
-            ("Tag", "TAG"),
-            ("ID", "IMAGE ID"),
-            ("CreatedSince", "CREATED"),
-            ("Size", "SIZE"),
-            ("SharedSize", "SHARED SIZE"),
-            ("UniqueSize", "UNIQUE SIZE"),
-            ("Containers", "CONTAINERS"),
-        ],
-        methods: &[],
-    };
-    Ok(listing.render(None, false, &rows)?)
+    Ok(rows)
 }
 
-fn of_containers(usage: &Usage, containers: &[Container], now: Timestamp) -> Result<String, Failure> {
+const CONTAINERS: Listing = Listing {
+    table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}",
+    quiet: "",
+    headings: &[
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Command", "COMMAND"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Size", "SIZE"),
+        ("RunningFor", "CREATED"),
+        ("Status", "STATUS"),
+        ("Names", "NAMES"),
+    ],
+    methods: &[],
+};
+
+fn of_containers(usage: &Usage, containers: &[Container], now: Timestamp) -> Vec<Value> {
     let measured: BTreeMap<_, _> =
         usage.containers.iter().map(|container| (&container.id, container.size_bytes)).collect();
-    let rows: Vec<Value> = containers
-        .iter()
-        .map(|container| {
-            let created = Timestamp::try_from(container.record.created_at).unwrap_or(now);
-            json!({
-                "ID": container.record.id.short(),
-                "Image": container.record.image.map(|image| image.0.short()).unwrap_or_default(),
-                "Command": list::shown_command(&container.state.settings.command(), false),
-                "LocalVolumes": container.record.volumes.len().to_string(),
-                "Size": units::size(measured.get(&container.record.id).copied().unwrap_or(0)),
-                "RunningFor": units::age(created, now),
-                "Status": container.state.status.name(),
-                "Names": container.record.name,
-            })
+    let row = |container: &Container| {
+        let created = Timestamp::try_from(container.record.created_at).unwrap_or(now);
+        json!({
+            "Command": list::shown_command(&container.state.settings.command(), false),
+            "CreatedAt": units::time(created),
+            "ID": container.record.id.short(),
+            "Image": container.record.image.map(|image| image.0.short()).unwrap_or_default(),
+            "LocalVolumes": container.record.volumes.len().to_string(),
+            "Names": container.record.name,
+            "RunningFor": units::age(created, now),
+            "Size": units::size(measured.get(&container.record.id).copied().unwrap_or(0)),
+            "State": container.state.status.name(),
+            "Status": container.state.status.name(),
         })
-        .collect();
-    let listing = Listing {
-        table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}",
-        quiet: "",
-        headings: &[
-            ("ID", "CONTAINER ID"),
-            ("Image", "IMAGE"),
-            ("Command", "COMMAND"),
-            ("LocalVolumes", "LOCAL VOLUMES"),
-            ("Size", "SIZE"),
-            ("RunningFor", "CREATED"),
-            ("Status", "STATUS"),
-            ("Names", "NAMES"),
-        ],
-        methods: &[],
     };
-    Ok(listing.render(None, false, &rows)?)
+    containers.iter().map(row).collect()
 }
 
-fn cache(usage: &Usage, now: Timestamp) -> Result<String, Failure> {
+const VOLUMES: Listing = Listing {
+    table: "{{.Name}}\t{{.Links}}\t{{.Size}}",
+    quiet: "",
+    headings: &[("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE")],
+    methods: &[],
+};
+
+const CACHE: Listing = Listing {
+    table: "{{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.Shared}}\t{{.Description}}",
+    quiet: "",
+    headings: &[
+        ("ID", "CACHE ID"),
+        ("CacheType", "CACHE TYPE"),
+        ("Size", "SIZE"),
+        ("CreatedSince", "CREATED"),
+        ("LastUsedSince", "LAST USED"),
+        ("Shared", "SHARED"),
+        ("Description", "DESCRIPTION"),
+    ],
+    methods: &[],
+};
+
+fn cache(usage: &Usage, now: Timestamp) -> Vec<Value> {
     let age = |time: SystemTime| {
         Timestamp::try_from(time).map_or_else(|_| "N/A".to_owned(), |time| units::age(time, now))
     };
     let steps = usage.steps.iter().map(|step| {
         json!({
-            "ID": step.key.short(), "CacheType": "regular", "Size": units::size(step.size_bytes),
-            "CreatedSince": age(step.created_at), "LastUsedSince": age(step.last_used),
-            "Shared": step.shared.to_string(), "Description": units::ellipsis(&step.description, 50),
+            "CacheType": "regular", "CreatedSince": age(step.created_at),
+            "Description": units::ellipsis(&step.description, 50), "ID": step.key.short(),
+            "InUse": step.in_use.to_string(), "LastUsedSince": age(step.last_used),
+            "Shared": step.shared.to_string(), "Size": units::size(step.size_bytes),
         })
     });
     let mounts = usage.mounts.iter().map(|mount| {
         json!({
-            "ID": mount.id, "CacheType": "exec.cachemount", "Size": units::size(mount.size_bytes),
-            "CreatedSince": "N/A", "LastUsedSince": mount.last_used.map_or_else(|| "N/A".to_owned(), age),
-            "Shared": "false", "Description": "",
+            "CacheType": "exec.cachemount", "CreatedSince": "N/A", "Description": "", "ID": mount.id,
+            "InUse": mount.in_use.to_string(),
+            "LastUsedSince": mount.last_used.map_or_else(|| "N/A".to_owned(), age), "Shared": "false",
+            "Size": units::size(mount.size_bytes),
         })
     });
-    let rows: Vec<Value> = steps.chain(mounts).collect();
-    let listing = Listing {
-        table: "{{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.Shared}}\t{{.Description}}",
-        quiet: "",
-        headings: &[
-            ("ID", "CACHE ID"),
-            ("CacheType", "CACHE TYPE"),
-            ("Size", "SIZE"),
-            ("CreatedSince", "CREATED"),
-            ("LastUsedSince", "LAST USED"),
-            ("Shared", "SHARED"),
-            ("Description", "DESCRIPTION"),
-        ],
-        methods: &[],
-    };
-    Ok(listing.render(None, false, &rows)?)
+    steps.chain(mounts).collect()
 }

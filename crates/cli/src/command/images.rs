@@ -32,7 +32,8 @@ impl Verb for Images {
     fn run(self, session: &Session) -> Result<u8, Failure> {
         let now = Timestamp::now();
         let mut filters = self.filter.clone();
-        filters.extend(self.repository.as_ref().map(|name| format!("reference={name}")));
+        let name = self.repository.as_ref().filter(|name| !name.is_empty());
+        filters.extend(name.map(|name| format!("reference={name}")));
         let filters: Vec<Filter> = filters
             .iter()
             .map(|filter| Filter::parse(filter, now))

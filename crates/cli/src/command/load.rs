@@ -13,9 +13,9 @@ use std::time::SystemTime;
 
 impl Verb for Load {
     fn run(self, session: &Session) -> Result<u8, Failure> {
-        let platform: Platform = match self.platform.as_slice() {
-            [] => Platform::host(),
-            [one] => one.parse().map_err(|error| Failure::because(&error))?,
+        let platform: Option<Platform> = match self.platform.as_slice() {
+            [] => None,
+            [one] => Some(one.parse().map_err(|error| Failure::because(&error))?),
             _ => return Err(Failure::new("Error: loading several platforms at once is not supported")),
         };
         let source: Box<dyn Read + Send> = match &self.input {
@@ -29,8 +29,8 @@ impl Verb for Load {
             None => Box::new(io::stdin()),
         };
         let store = session.open_store()?;
-        let loaded =
-            load(&store, source, &platform, SystemTime::now()).map_err(|error| Failure::because(&error))?;
+        let loaded = load(&store, source, platform.as_ref(), SystemTime::now())
+            .map_err(|error| Failure::because(&error))?;
         session.print(&loaded.iter().map(told).collect::<String>()).map(|()| 0)
     }
 }

@@ -4,6 +4,11 @@ use crate::render::table;
 use crate::template::{Schema, Template, TemplateError};
 use serde_json::{Map, Value};
 
+/// A template that does not fit a list; unlike one of `inspect` it ends the verb as any other fault does.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("template parsing error: {0}")]
+pub(crate) struct ListingError(#[from] pub(crate) TemplateError);
+
 /// What a verb lists.
 pub(crate) struct Listing {
     /// The template of the table that is shown without `--format`.
@@ -26,7 +31,7 @@ impl Listing {
         format: Option<&str>,
         quiet: bool,
         rows: &[Value],
-    ) -> Result<String, TemplateError> {
+    ) -> Result<String, ListingError> {
         let (template, tabular) = self.template(format.unwrap_or("table"), quiet);
         let parsed = Template::parse(&template)?;
         let schema = Schema { methods: self.methods, row: true, ..Schema::default() };

@@ -100,8 +100,11 @@ pub fn import(
         batch.tag(name, id, request.now);
     }
     store.commit(batch)?;
-    let name = request.name.as_ref().map_or_else(|| id.to_string(), lighter_image::Reference::familiar);
-    note_image(store, "import", &id.to_string(), &name);
+    let text = id.to_string();
+    if let Some(name) = &request.name {
+        note_image(store, "tag", &text, &name.familiar());
+    }
+    note_image(store, "import", &text, &text);
     Ok(id)
 }
 

@@ -131,19 +131,26 @@ const LARGEST_DOCUMENT_BYTES: u64 = 8 << 20;
 /// How many manifests of an archive are looked at.
 const LARGEST_INDEX: usize = 256;
 
-/// Loads the images of an archive.
+/// Loads the images of an archive: of an image for several platforms that for the one asked for, else for this machine;
+/// where a platform is asked for, no image for another one.
 ///
 /// # Errors
 /// [`LoadError`]; no image has a new name then.
 pub fn load(
     store: &Store,
     archive: impl Read + Send + 'static,
-    platform: &Platform,
+    platform: Option<&Platform>,
     now: SystemTime,
 ) -> Result<Vec<Loaded>, LoadError> {
     let scratch = store.new_layer()?;
     let members = Members::lay_down(&scratch, archive)?;
-    let wanted = members.wanted(platform)?;
+    let mut wanted = members.wanted(platform.unwrap_or(&Platform::host()))?;
+    if let Some(platform) = platform {
+        let configs: Vec<ImageConfig> =
+            wanted.iter().map(|image| members.config(&image.config)).collect::<Result<_, _>>()?;
+        let mut fits = configs.iter().map(|config| config.platform().satisfies(platform));
+        wanted.retain(|_| fits.next().unwrap_or(false));
+    }
     let mut batch = Batch::new();
     let mut loaded = Vec::new();
     for image in &wanted {
@@ -157,8 +164,7 @@ pub fn load(
     let committed = store.commit(batch)?;
     for image in &loaded {
         let id = image.image.to_string();
-        let name = image.names.first().map_or_else(|| id.clone(), lighter_image::Reference::familiar);
-        note_image(store, "load", &id, &name);
+        note_image(store, "load", &id, &id);
     }
     for (name, before) in committed.replaced {
         if let Some(image) =
@@ -355,6 +361,12 @@ impl Members {
         if wanted.is_empty() { Err(LoadError::NoImage) } else { Ok(wanted) }
     }
 
+    /// The configuration that a member holds.
+    fn config(&self, member: &str) -> Result<ImageConfig, LoadError> {
+        serde_json::from_slice(&self.read(member)?)
+            .map_err(|source| LoadError::Json { name: member.to_owned(), source })
+    }
+
     /// What the manifest of an image notes, by level and key; nothing where the archive has no manifest of it.
     fn annotations_of(&self, image: &ImageId) -> BTreeMap<String, String> {
         let read = |member: &str, kind: Option<&str>| parse_document(&self.read(member).ok()?, kind).ok();
@@ -494,7 +506,7 @@ mod tests {
         let store = Store::open(&dir.path().join("store")).unwrap();
         let load = |depth| {
             let archive = io::Cursor::new(nested(depth));
-            load(&store, archive, &Platform::host(), SystemTime::UNIX_EPOCH).unwrap_err()
+            load(&store, archive, None, SystemTime::UNIX_EPOCH).unwrap_err()
         };
         assert!(matches!(load(3), LoadError::Platform(_)));
         assert!(matches!(load(3000), LoadError::Nested));

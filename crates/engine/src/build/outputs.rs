@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use lighter_build::{Built, Fetch as _, FetchError, Reporter, Work};
 use lighter_dockerfile::plan::Plan;
-use lighter_image::{Descriptor, DiffId, ImageId, Reference};
+use lighter_image::{Descriptor, DiffId, ImageConfig, ImageId, Reference};
 use lighter_layer::View;
 use lighter_layer::compress::Format;
 use lighter_store::{Batch, CommitError, ImageRecord, Store};
@@ -19,6 +19,7 @@ use super::{
     BuildFailure, BuildRequest, Compression, Destination, Output, OutputKind, OutputOptions, Streams,
 };
 use crate::annotations::Notes;
+use crate::container::events::note_labelled_image;
 use crate::fetch::Fetcher;
 use crate::image::{LookError, look_up};
 use crate::push::{PushError, PushEvent, PushOptions, push};
@@ -222,11 +223,23 @@ impl Exporter<'_> {
         }
         work.progress("exporting layers", 0, None, true);
         self.store.commit(batch)?;
+        self.note(names);
         work.progress(format!("writing image {}", built.image), 0, None, true);
         for name in names {
             work.progress(format!("naming to {name}"), 0, None, true);
         }
         Ok(())
+    }
+
+    /// Writes down what others may hear of: that the image is there, and its names.
+    fn note(&self, names: &[Reference]) {
+        let config: Option<ImageConfig> = serde_json::from_slice(&self.built.config_bytes).ok();
+        let labels = config.map(|config| config.config.labels).unwrap_or_default();
+        let id = self.built.image.to_string();
+        for name in names {
+            note_labelled_image(self.store, "tag", &id, &name.familiar(), labels.clone());
+        }
+        note_labelled_image(self.store, "create", &id, &id, labels);
     }
 
     /// Pushes the image under its names.

@@ -417,7 +417,8 @@ fn hostname(host: &HostSettings, id: &ContainerId) -> String {
 
 fn healthcheck(asked: Option<Healthcheck>, none: bool, config: &ContainerConfig) -> Option<Healthcheck> {
     if none {
-        return Some(Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() });
+        let rest = config.healthcheck.clone().unwrap_or_default();
+        return Some(Healthcheck { test: vec!["NONE".to_owned()], ..rest });
     }
     let of_image = config.healthcheck.clone();
     let Some(asked) = asked else { return of_image };

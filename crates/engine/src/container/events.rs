@@ -49,9 +49,26 @@ pub(super) fn note(store: &Store, container: &Container, action: &str, more: &[(
     note_event(store, "container", action, container.record.id.as_str(), attributes);
 }
 
-/// Notes what happened to an image, under the name that it has to do with.
+/// Notes what happened to an image, under the name that it has to do with; `id` may be a name of it, too.
 pub(crate) fn note_image(store: &Store, action: &str, id: &str, name: &str) {
-    let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
+    note_labelled_image(store, action, id, name, labels_of_image(store, id));
+}
+
+/// The labels of an image; none where it is not there.
+pub(crate) fn labels_of_image(store: &Store, image: &str) -> BTreeMap<String, String> {
+    crate::image::look_up(store, image).map(|found| found.config.config.labels).unwrap_or_default()
+}
+
+/// As [`note_image`], where the labels are known.
+pub(crate) fn note_labelled_image(
+    store: &Store,
+    action: &str,
+    id: &str,
+    name: &str,
+    labels: BTreeMap<String, String>,
+) {
+    let mut attributes = labels;
+    attributes.insert("name".to_owned(), name.to_owned());
     note_event(store, "image", action, id, attributes);
 }
 

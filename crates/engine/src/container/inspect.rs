@@ -338,7 +338,7 @@ fn confinement_of(host: &HostSettings) -> Value {
         "PidMode": sharing(&host.pid, ""),
         "Privileged": host.privileged,
         "ReadonlyRootfs": host.readonly_root,
-        "SecurityOpt": none_if_empty(&host.security_options),
+        "SecurityOpt": none_if_empty(security_options(host)),
         "UTSMode": sharing(&host.uts, ""),
         "UsernsMode": "",
         "ShmSize": host.shm_size_bytes.unwrap_or(DEFAULT_SHM_SIZE_BYTES),
@@ -568,4 +568,15 @@ fn graph_driver(store: &Store, container: &Container) -> Value {
         },
         "Name": "overlay2",
     })
+}
+
+/// Those that were asked for, and the one that comes with processes or memory that are also of others.
+fn security_options(host: &HostSettings) -> Vec<String> {
+    let mut options = host.security_options.clone();
+    let unlabelled = "label=disable".to_owned();
+    let is_shared = host.pid == Sharing::Host || host.ipc == Sharing::Host;
+    if is_shared && !options.contains(&unlabelled) {
+        options.push(unlabelled);
+    }
+    options
 }

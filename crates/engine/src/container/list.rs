@@ -5,7 +5,7 @@ use lighter_image::ImagePath;
 use lighter_store::Store;
 
 use super::settings::{MountSource, NetworkChoice};
-use super::state::{Container, FindError, Status, all, find};
+use super::state::{Container, Damaged, FindError, Status, find, sound};
 use crate::image::look_up;
 
 /// Why a text is not a filter.
@@ -259,6 +259,7 @@ pub fn matcher(pattern: &str) -> impl Fn(&str) -> bool + use<> {
 }
 
 /// The containers that fit, the youngest first; without `all` only those that run, unless a filter speaks of others.
+/// One that is damaged does not hide the others: `damaged` is told of it.
 ///
 /// # Errors
 /// [`ContainerFilterError::Find`].
@@ -266,10 +267,11 @@ pub fn list(
     store: &Store,
     with_all: bool,
     filters: &[ContainerFilter],
+    damaged: Damaged<'_>,
 ) -> Result<Vec<Container>, ContainerFilterError> {
     let with_all = with_all || filters.iter().any(ContainerFilter::looks_at_all);
     let mut containers = Vec::new();
-    for container in all(store)? {
+    for container in sound(store, damaged)? {
         let is_up = container.state.is_running() || container.state.status == Status::Restarting;
         if (with_all || is_up) && all_hold(store, &container, filters)? {
             containers.push(container);

@@ -39,7 +39,7 @@ pub fn prune_containers(
     filters: &[ContainerFilter],
 ) -> Result<PrunedContainers, PruneContainersError> {
     let mut pruned = PrunedContainers::default();
-    for container in list(store, true, filters)? {
+    for container in list(store, true, filters, &mut |_, _| {})? {
         if !matches!(container.state.status, Status::Created | Status::Exited | Status::Dead) {
             continue;
         }

@@ -273,6 +273,26 @@ pub fn all(store: &Store) -> Result<Vec<Container>, FindError> {
     Ok(containers)
 }
 
+/// Who is told of a container that cannot be looked at.
+pub type Damaged<'a> = &'a mut dyn FnMut(&ContainerId, &FindError);
+
+/// As [`all`], without those that are damaged: those are told of, by their id.
+///
+/// # Errors
+/// [`FindError`], where the store cannot be read.
+pub(super) fn sound(store: &Store, tell: Damaged<'_>) -> Result<Vec<Container>, FindError> {
+    let mut containers = Vec::new();
+    for id in store.container_ids().map_err(RecordError::from)? {
+        match load(store, &id) {
+            Ok(container) => containers.extend(container),
+            Err(error @ FindError::Record(RecordError::Damaged { .. })) => tell(&id, &error),
+            Err(error) => return Err(error),
+        }
+    }
+    containers.sort_by_key(|container| std::cmp::Reverse(container.record.created_at));
+    Ok(containers)
+}
+
 /// A process of a running container of this store, for an ordinary user: only from within its user namespace can that
 /// container be reached. To be asked before one is entered.
 pub fn neighbour(root: &Path) -> Option<i32> {

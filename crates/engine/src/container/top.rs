@@ -6,6 +6,7 @@ use std::process::Command;
 
 use lighter_store::Store;
 
+use super::events;
 use super::state::{FindError, find};
 
 /// Why the processes of a container were not listed.
@@ -58,7 +59,9 @@ pub fn top(store: &Store, text: &str, args: &[String]) -> Result<Processes, TopE
         return Err(TopError::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
     let inside = processes_of(container.state.pid).map_err(TopError::Processes)?;
-    pick(&String::from_utf8_lossy(&output.stdout), &inside)
+    let processes = pick(&String::from_utf8_lossy(&output.stdout), &inside)?;
+    events::note(store, &container, "top", &[]);
+    Ok(processes)
 }
 
 /// The rows of a list that are about these processes.

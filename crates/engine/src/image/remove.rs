@@ -1,8 +1,9 @@
 //! `rmi`: names go first, the image when nothing holds it any more.
 
-use crate::container::events::note_image;
+use crate::container::events::note_labelled_image;
 use lighter_image::{ImageId, Reference};
 use lighter_store::{RecordError, ResolvedBy, Store};
+use std::collections::BTreeMap;
 
 use super::stored::{LookError, StoredImage, look_up};
 
@@ -84,11 +85,14 @@ pub fn remove(
 ) -> Result<Vec<Removed>, RemoveImageError> {
     let image = look_up(store, text)?;
     let id = image.record.id.to_string();
+    let labels = image.config.config.labels.clone();
     let removed = remove_found(store, image, text, force, used_by)?;
     for one in &removed {
         match one {
-            Removed::Untagged(_) => note_image(store, "untag", &id, &id),
-            Removed::Deleted(deleted) => note_image(store, "delete", &deleted.to_string(), &id),
+            Removed::Untagged(_) => note_labelled_image(store, "untag", &id, &id, labels.clone()),
+            Removed::Deleted(deleted) => {
+                note_labelled_image(store, "delete", &deleted.to_string(), &id, BTreeMap::new());
+            }
         }
     }
     Ok(removed)

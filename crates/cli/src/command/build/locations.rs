@@ -12,7 +12,8 @@ use lighter_image::Reference;
 /// # Errors
 /// What is no output.
 pub(super) fn outputs(args: &Build, session: &Session) -> Result<Vec<Output>, Failure> {
-    let mut outputs: Vec<Output> = args.output.iter().map(|text| output(text)).collect::<Result<_, _>>()?;
+    let given = args.output.iter().filter(|text| !text.is_empty());
+    let mut outputs: Vec<Output> = given.map(|text| output(text)).collect::<Result<_, _>>()?;
     if session.prints_to_terminal()
         && let Some(output) = outputs.iter().find(|output| output.destination == Destination::Stdout)
     {

@@ -91,6 +91,9 @@ fn refuse(args: &Build, session: &Session) -> Result<(), Failure> {
     if !args.security_opt.is_empty() {
         session.remark("WARNING: --security-opt does nothing for builds: write `RUN --security=insecure`");
     }
+    if args.isolation.as_deref().is_some_and(|name| !matches!(name, "default" | "")) {
+        session.remark("WARNING: --isolation does nothing for builds");
+    }
     let unsupported = |what: &str| Err(Failure::new(format!("ERROR: {what}")));
     match args {
         _ if args.context == "-" && args.file.as_deref() == Some("-") => Err(Failure::new(
@@ -103,9 +106,6 @@ fn refuse(args: &Build, session: &Session) -> Result<(), Failure> {
             unsupported(
                 "attestations are not supported: leave out --attest, --provenance and --sbom, or set them to false",
             )
-        }
-        _ if args.isolation.as_deref().is_some_and(|name| !matches!(name, "default" | "")) => {
-            unsupported("--isolation: only \"default\" is supported")
         }
         _ => Ok(()),
     }

@@ -120,7 +120,7 @@ fn line(event: &Event) -> String {
 
 fn described(event: &Event) -> Value {
     let nanoseconds = i64::try_from(event.time.as_nanosecond()).unwrap_or(i64::MAX);
-    json!({
+    let mut document = json!({
         "status": event.action,
         "id": event.id,
         "from": event.attributes.get("image").cloned().unwrap_or_default(),
@@ -130,7 +130,17 @@ fn described(event: &Event) -> Value {
         "scope": "local",
         "time": event.time.as_second(),
         "timeNano": nanoseconds,
-    })
+    });
+    // only containers come from something, and what is of networks and volumes has no names of old
+    if let Value::Object(fields) = &mut document {
+        let of_old: &[&str] = match event.kind.as_str() {
+            "container" => &[],
+            "image" => &["from"],
+            _ => &["status", "id", "from"],
+        };
+        fields.retain(|name, _| !of_old.contains(&name.as_str()));
+    }
+    document
 }
 
 /// The document with its fields under Go's names as well.
@@ -144,7 +154,7 @@ fn with_other_names(mut document: Value) -> Value {
         ("timeNano", "TimeNano"),
     ];
     for (name, other) in names {
-        document[other] = document[name].clone();
+        document[other] = document.get(name).cloned().unwrap_or_else(|| Value::from(""));
     }
     document
 }

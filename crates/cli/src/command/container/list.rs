@@ -2,8 +2,8 @@
 
 use super::{port, told};
 use crate::args::container::look::List;
-use crate::failure::Failure;
-use crate::render::listing::Listing;
+use crate::failure::{Failure, chain};
+use crate::render::listing::{Listing, ListingError};
 use crate::render::units;
 use crate::session::Session;
 use crate::template::TemplateError;
@@ -47,7 +47,9 @@ impl Verb for List {
         let filters = self.filter.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         let last = if self.latest { 1 } else { self.last };
         let store = session.open_store()?;
-        let found = container::list(&store, self.all || last > 0, &filters);
+        let found = container::list(&store, self.all || last > 0, &filters, &mut |id, error| {
+            session.remark(&format!("WARNING: leaving out container {}: {}", id.short(), chain(error)));
+        });
         let mut containers = found.map_err(|error| told(&error))?;
         if let Ok(last @ 1..) = usize::try_from(last) {
             containers.truncate(last);
@@ -71,6 +73,7 @@ impl Verb for List {
             .collect::<Result<Vec<_>, _>>()?;
         let text = listing.render(format, self.quiet, &rows).map_err(|error| {
             // the words of this listing differ from those of all others
+            let ListingError(error) = error;
             let what = if matches!(error, TemplateError::Syntax { .. }) { "parse" } else { "execute" };
             Failure::new(format!("failed to {what} template: {error}"))
         })?;

@@ -200,7 +200,8 @@ fn publication(text: &str) -> Result<Vec<Publication>, String> {
             "target" => value.clone_into(&mut target),
             "published" => value.clone_into(&mut published),
             "protocol" => value.clone_into(&mut protocol),
-            "mode" => {}
+            // as Docker has it, neither says anything to a container that is no service's
+            "mode" | "host_ip" => {}
             _ => return Err(format!("invalid field key: {key}")),
         }
     }

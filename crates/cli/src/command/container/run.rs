@@ -18,6 +18,10 @@ use std::time::SystemTime;
 
 /// The exit code of a container that could not be made or started.
 const NOT_STARTED: u8 = 125;
+/// The exit code where a program may not be run.
+const NOT_RUNNABLE: u8 = 126;
+/// The exit code where a program is not there.
+const NOT_FOUND: u8 = 127;
 
 impl Verb for Run {
     fn run(self, session: &Session) -> Result<u8, Failure> {
@@ -30,7 +34,10 @@ impl Verb for Run {
             keys,
             sig_proxy: self.sig_proxy && !self.options.tty,
         };
-        let cidfile = CidFile::make(self.options.cidfile.as_deref()).map_err(|fault| refused(&fault))?;
+        let cidfile = CidFile::make(self.options.cidfile.as_deref()).map_err(|fault| {
+            let code = code_of(&fault, NOT_STARTED);
+            refused(&fault).with_code(code)
+        })?;
         let image = begin::Image::of(&self.options).map_err(|fault| refused(&fault))?;
         if host_network_discards(&self.options) {
             session.remark("WARNING: Published ports are discarded when using host network mode");
@@ -119,7 +126,26 @@ fn make(
     image.provide(session, store).map_err(|failure| refused(failure.text.trim_start_matches("Error: ")))?;
     match container::create(store, request, SystemTime::now()) {
         Ok(made) => Ok(made.to_string()),
-        Err(error) => Err(refused(&chain(&error))),
+        Err(error) => {
+            let text = chain(&error);
+            let code = code_of(&text, NOT_STARTED);
+            Err(refused(&text).with_code(code))
+        }
+    }
+}
+
+/// The exit code of a container that was not made or started: what is not there counts as a program that is not, and
+/// what may not be used as one that may not be run, as with Docker.
+fn code_of(text: &str, otherwise: u8) -> u8 {
+    let tells = |words: &[&str]| words.iter().any(|words| text.to_lowercase().contains(words));
+    if otherwise != NOT_STARTED {
+        otherwise
+    } else if tells(&["executable file not found", "no such file or directory"]) {
+        NOT_FOUND
+    } else if tells(&["permission denied", "is a directory"]) {
+        NOT_RUNNABLE
+    } else {
+        NOT_STARTED
     }
 }
 
@@ -139,5 +165,7 @@ fn not_started(error: &ClientError) -> Failure {
         ClientError::Failed { exit_code, .. } => u8::try_from(*exit_code).unwrap_or(NOT_STARTED),
         _ => NOT_STARTED,
     };
-    refused(&chain(error as &(dyn Error + 'static))).with_code(code)
+    let text = chain(error as &(dyn Error + 'static));
+    let code = code_of(&text, code);
+    refused(&text).with_code(code)
 }

@@ -63,7 +63,7 @@ impl Stats {
     fn measured(&self, store: &Store) -> Result<Measured, Failure> {
         let mut measured = Measured::new();
         if self.containers.is_empty() {
-            for one in container::list(store, self.all, &[]).map_err(|error| told(&error))? {
+            for one in container::list(store, self.all, &[], &mut |_, _| {}).map_err(|error| told(&error))? {
                 let key = one.record.id.short().to_owned();
                 let measure = container::measure(store, one.record.id.as_str()).unwrap_or_default();
                 measured.insert(key, (one, measure));

@@ -151,7 +151,8 @@ impl Shim {
         error: &str,
         exit_code: i32,
     ) -> Result<(), ShimError> {
-        self.down(exit_code, Some(error))?;
+        // as Docker has it where nothing of the container's own has failed
+        self.down(if exit_code == 125 { 128 } else { exit_code }, Some(error))?;
         let removed = if starter.is_some() {
             self.remove_if_wanted()
         } else {
