@@ -245,7 +245,8 @@ impl Job<'_> {
             let opened = match source {
                 NamedContextSource::Directory(path) => context::folder(self.store, path),
                 NamedContextSource::Url(url) => {
-                    context::remote(self.store, &self.network, url, &self.request.cancel, self.reporter)
+                    let place = (url.as_str(), None);
+                    context::remote(self.store, &self.network, place, &self.request.cancel, self.reporter)
                 }
                 NamedContextSource::Image(_)
                 | NamedContextSource::OciLayout(_)

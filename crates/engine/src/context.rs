@@ -128,7 +128,9 @@ pub(crate) fn open(
                 Context::of_dockerfile(store, text, "-")?
             }
         }
-        ContextSource::Url(url) => remote(store, network, url, &request.cancel, reporter)?,
+        ContextSource::Url(url) => {
+            remote(store, network, (url, keeps_git_dir(request)), &request.cancel, reporter)?
+        }
     })
 }
 
@@ -162,16 +164,28 @@ fn bare_folder(store: &Store, path: &Path) -> Result<Context, ContextError> {
     })
 }
 
-/// Gets what is behind an address: a repository, an archive, or a Dockerfile.
+/// Whether the request says that a repository's own folder belongs to the context.
+fn keeps_git_dir(request: &BuildRequest) -> Option<bool> {
+    let args = &request.build_args;
+    let (_, value) = args.iter().rev().find(|(name, _)| name == "BUILDKIT_CONTEXT_KEEP_GIT_DIR")?;
+    match value.as_str() {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Gets what is behind an address: a repository, an archive, or a Dockerfile. A repository's `.git` is kept where that
+/// is wished, or the address says so.
 pub(crate) fn remote(
     store: &Store,
     network: &Network,
-    url: &str,
+    (url, keeps_git_dir): (&str, Option<bool>),
     cancel: &CancelToken,
     reporter: &Reporter<'_>,
 ) -> Result<Context, ContextError> {
     let work = reporter.begin(format!("[internal] load remote build context {url}"));
-    let opened = match fetch::git_address(url) {
+    let opened = match fetch::git_address(url, keeps_git_dir) {
         Some(Ok(source)) => repository(store, &source, url, cancel),
         Some(Err(why)) => Err(ContextError::Address { url: url.to_owned(), why }),
         None => behind_address(store, network, url, cancel),

@@ -127,8 +127,8 @@ fn without_credentials(uri: &str) -> String {
 }
 
 /// A git repository, where an address is one: `git://…`, `ssh://…`, `git@host:…`, `….git`, each with an optional
-/// `?branch=…&subdir=…` or `#reference:folder`; an error where that is not understood.
-pub(crate) fn git_address(url: &str) -> Option<Result<GitSource, String>> {
+/// `?branch=…&subdir=…` or `#reference:folder`; an error where that is not understood. `keep` says whether `.git` stays.
+pub(crate) fn git_address(url: &str, keep: Option<bool>) -> Option<Result<GitSource, String>> {
     let remote = url.split(['#', '?']).next().unwrap_or_default();
     let is_http = remote.starts_with("http://") || remote.starts_with("https://");
     let is_git = remote.starts_with("git://")
@@ -138,7 +138,7 @@ pub(crate) fn git_address(url: &str) -> Option<Result<GitSource, String>> {
         || is_http && remote.rsplit_once('.').is_some_and(|(_, last)| last == "git");
     is_git.then(|| {
         let scheme = if remote.starts_with("github.com/") { "https://" } else { "" };
-        GitReference::of(&format!("{scheme}{url}"))?.into_source(None, None)
+        GitReference::of(&format!("{scheme}{url}"))?.into_source(keep, None)
     })
 }
 
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn check(url: &str, expected: Option<(&str, &str, &str)>) {
-        let source = git_address(url).map(|source| source.expect("understood"));
+        let source = git_address(url, None).map(|source| source.expect("understood"));
         let found = source
             .as_ref()
             .map(|source| (source.remote.as_str(), source.reference.as_str(), source.subdirectory.as_str()));
@@ -177,8 +177,10 @@ mod tests {
         check("git@h:r.git#main", Some(("git@h:r.git", "main", "")));
         check("github.com/a/b", Some(("https://github.com/a/b", "", "")));
         check("https://h/r.git?branch=b&subdir=sub", Some(("https://h/r.git", "refs/heads/b", "sub")));
+        let kept = git_address("git://h/r", Some(true)).and_then(Result::ok);
+        assert!(kept.is_some_and(|source| source.keep_git_dir));
         check("github.com/a/b?ref=r", Some(("https://github.com/a/b", "r", "")));
-        assert_eq!(git_address("https://h/r.git?x=1"), Some(Err("unexpected query \"x\"".to_owned())));
+        assert_eq!(git_address("https://h/r.git?x=1", None), Some(Err("unexpected query \"x\"".to_owned())));
         check("https://h/archive.tar.gz", None);
         check("http://h/Dockerfile", None);
     }

@@ -303,7 +303,6 @@ impl<'a> Unpacker<'a> {
         {
             return Ok(Some(slot.clone()));
         }
-        let new = NewFolders { owner: self.options.owner, ..NewFolders::default() };
         let real = self.to.view().canonical_within(&self.base, &path, true)?;
         if self.options.whiteouts
             && let Some(mark) = real.components().find(|part| part.starts_with(MARK))
@@ -313,7 +312,8 @@ impl<'a> Unpacker<'a> {
         if self.alone && self.to.view().lookup(&real)?.is_none() {
             return Err(ApplyError::NeedsBelow { path: text(&member.path) });
         }
-        let slot = self.to.slot(&real, new)?;
+        // what the archive does not tell of is root's, whoever owns what it tells of
+        let slot = self.to.slot(&real, NewFolders::default())?;
         self.last = Some((path, slot.clone()));
         Ok(Some(slot))
     }
@@ -360,18 +360,24 @@ impl<'a> Unpacker<'a> {
         let parts = parts(&member.link).ok_or_else(|| ApplyError::Escapes { path: text(&member.link) })?;
         let real = self.to.view().canonical_within(&self.base, &parts.join(&b'/'), false)?;
         let (Some(folder), Some(name)) = (real.parent(), real.file_name()) else { return Err(missing()) };
-        match self.to.view().lookup(&real)? {
-            Some(entry) if !entry.is_folder() => {}
+        let is_file = match self.to.view().lookup(&real)? {
+            Some(entry) if !entry.is_folder() => entry.kind == Kind::File,
             _ => return Err(missing()),
-        }
+        };
         let from = self.to.slot(&folder, NewFolders::default())?;
         self.to.copy_up(&from, name)?;
         if from.path == place.slot.path && name == place.name {
             return Ok(());
         }
         self.clear(place)?;
+        let fail = |error| WriteError::io(&place.path(), error);
         rustix::fs::linkat(&from.upper, name, &place.slot.upper, &*place.name, AtFlags::empty())
-            .map_err(|error| WriteError::io(&place.path(), error).into())
+            .map_err(|error| fail(error.into()))?;
+        if is_file {
+            // the last word on a file counts, whichever of its names it comes with
+            self.to.placer.restyle_file(&place.slot.upper, &place.name, &member.metadata).map_err(fail)?;
+        }
+        Ok(())
     }
 
     /// Removes what is below: one name, or all of a directory.

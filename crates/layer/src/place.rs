@@ -33,6 +33,24 @@ impl Placer {
         set_times(file, metadata.mtime)
     }
 
+    /// Gives a file that is there already new metadata.
+    pub(crate) fn restyle_file(self, dir: impl AsFd, name: &[u8], metadata: &Metadata) -> io::Result<()> {
+        let opened = match dirfd::open_file(&dir, name) {
+            Err(Errno::ACCESS) => {
+                rustix::fs::chmodat(&dir, name, Mode::RUSR, AtFlags::empty())?;
+                dirfd::open_file(&dir, name)?
+            }
+            opened => opened?,
+        };
+        let now = dirfd::stat_fd(&opened)?;
+        if self.policy.marks == Marks::User || (now.uid, now.gid) != (metadata.uid, metadata.gid) {
+            self.own_fd_always(opened.as_fd(), metadata.uid, metadata.gid)?;
+        }
+        rustix::fs::fchmod(&opened, Mode::from_raw_mode(metadata.mode_bits))?;
+        set_xattrs(&opened, b"", &metadata.xattrs)?;
+        set_times(&opened, metadata.mtime)
+    }
+
     /// Makes a directory, all but its time and its setgid bit, which would reach into what is made in it.
     pub(crate) fn make_folder(self, dir: impl AsFd, name: &[u8], metadata: &Metadata) -> io::Result<OwnedFd> {
         rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(metadata.mode_bits & 0o777))?;

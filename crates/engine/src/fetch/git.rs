@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use lighter_build::{CancelToken, FetchError};
 use lighter_dockerfile::plan::GitSource;
+use lighter_image::ImagePath;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// Finds the commit that a reference stands for: a branch goes before a tag of the same name.
@@ -86,12 +87,13 @@ pub(crate) fn check_out(
 
 /// The folder of the checkout that was asked for. No link of the repository leads out of it.
 fn subfolder(source: &GitSource, folder: &Path) -> Result<PathBuf, FetchError> {
-    let wanted = source.subdirectory.trim_matches('/');
+    let clean = ImagePath::new(&source.subdirectory);
+    let wanted = clean.relative_os();
     let missing = || FetchError::NotFound {
-        what: format!("folder `{wanted}` of git repository {}", source.remote),
+        what: format!("folder `{}` of git repository {}", wanted.display(), source.remote),
         reason: "no such folder in the commit".to_owned(),
     };
-    if wanted.is_empty() {
+    if clean.is_root() {
         return Ok(folder.to_owned());
     }
     let whole = folder.canonicalize().map_err(|error| transfer(&source.remote, &error))?;

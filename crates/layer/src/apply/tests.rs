@@ -195,10 +195,10 @@ fn archives_are_unpacked_below_a_directory() {
             "in/new/.wh.old= 5:6",
             "in/new/abs=2 5:6",
             "in/new/h=2 5:6",
-            "in/new/link/ 5:6",
+            "in/new/link/",
             "in/new/link/x=1 5:6",
             "in/old=1",
-            "in/out/ 5:6",
+            "in/out/",
             "in/out/x=1 5:6",
             "out/",
         ]
@@ -361,6 +361,35 @@ fn who_may_not_change_owners_makes_the_same_layer() {
         let packed = pack(dir.path(), &mut std::io::sink(), &options).unwrap();
         assert_eq!(packed.diff_id, applied.diff_id, "{policy:?}");
     }
+}
+
+#[test]
+fn the_last_name_of_a_file_says_what_it_is_like() {
+    let mut writer = Writer::new(Vec::new());
+    for (path, kind, mode_bits, uid) in [
+        ("f", MemberKind::Entry(Kind::File), 0o4755, 5),
+        ("closed", MemberKind::Entry(Kind::File), 0, 0),
+        ("g", MemberKind::HardLink, 0o640, 7),
+        ("open", MemberKind::HardLink, 0o600, 0),
+        ("own", MemberKind::Entry(Kind::File), 0o600, 5),
+        ("root", MemberKind::HardLink, 0o600, 0),
+    ] {
+        let link = match path {
+            "g" => b"f".to_vec(),
+            "open" => b"closed".to_vec(),
+            "root" => b"own".to_vec(),
+            _ => Vec::new(),
+        };
+        let metadata = Metadata { mode_bits, uid, mtime: NOW, ..Metadata::default() };
+        let device = Device::default();
+        writer.begin(&Member { path: path.into(), kind, link, metadata, device, size_bytes: 0 }).unwrap();
+    }
+    let (dir, _) = apply_to(&[], &writer.finish().unwrap()).unwrap();
+    let listed = list(&View::open(&[dir.path()]).unwrap());
+    assert_eq!(
+        listed,
+        ["closed= @600", "f= @640 7:0", "g= @640 7:0", "open= @600", "own= @600", "root= @600"]
+    );
 }
 
 #[test]
