@@ -110,6 +110,8 @@ fn what_is_not_there_is_told_as_by_docker() {
     check("--gpus=all", 125, "could not select device driver \"\" with capabilities: [[gpu]]");
     check("--gpus=foo", 125, "invalid count (foo): value must be either \"all\" or an integer");
     check("--device=/nosuch", 127, "custom device \"/nosuch\": no such file or directory");
+    check("--disable-content-trust", 0, "");
+    check("--disable-content-trust=false", 125, "content trust is not supported");
     check("--kernel-memory=50m", 0, "WARNING: --kernel-memory is ignored");
     assert_eq!(lighter.ok(["ps", "-aq"]), "");
 }

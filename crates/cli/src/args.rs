@@ -84,11 +84,21 @@ fn as_pflag(arg: Arg) -> Arg {
         [] => arg.default_value("false"),
         _ => arg,
     };
+    let reader = if arg.get_id() == "disable_content_trust" { distrust } else { switch };
     arg.action(ArgAction::Set)
         .num_args(0..=1)
         .require_equals(true)
         .default_missing_value("true")
-        .value_parser(clap::builder::StringValueParser::new().try_map(|text| switch(&text)))
+        .value_parser(clap::builder::StringValueParser::new().try_map(move |text| reader(&text)))
+}
+
+/// `--disable-content-trust`, which is on and stays so: nobody is to think that signatures were looked at.
+fn distrust(text: &str) -> Result<bool, String> {
+    if switch(text)? {
+        Ok(true)
+    } else {
+        Err("content trust is not supported: no signature is verified".to_owned())
+    }
 }
 
 /// A switch, with Go's words for any other text.
