@@ -378,13 +378,15 @@ pub(super) fn bridge_of(record: &NetworkRecord, runtime: &Path) -> Bridge {
     Bridge::new(record.bridge_spec(), runtime)
 }
 
-/// The subnet and gateway of a network; none where it has no bridge, or that was never made.
+/// The subnet and gateway of a network; none where it has no bridge. The default network's are chosen when its bridge is
+/// made, which is done here, so that what is told stays true; none where that cannot be.
 pub fn addresses_of(record: &NetworkRecord, runtime: &Path) -> Option<(Subnet, Ipv4Addr)> {
     match (record.driver.as_str(), record.subnet, record.gateway) {
         ("bridge", Some(subnet), Some(gateway)) => Some((subnet, gateway)),
         ("bridge", ..) => {
-            let (subnet, gateway, _) = bridge_of(record, runtime).ensure().ok()?;
-            Some((subnet, gateway))
+            let made = bridge_of(record, runtime).ensure();
+            let made = made.inspect_err(|error| tracing::debug!(%error, "a network has no addresses"));
+            made.ok().map(|(subnet, gateway, _)| (subnet, gateway))
         }
         _ => None,
     }
