@@ -2,7 +2,8 @@
 
 pub mod apply;
 pub mod archive;
-pub mod changes;
+pub mod carry;
+mod changes;
 pub mod chmod;
 pub mod compress;
 pub mod copy;
@@ -22,12 +23,13 @@ pub use apply::{
     Applied, ApplyError, ApplyOptions, ExtractOptions, Extracted, apply, extract_archive, inherit_root,
     is_archive,
 };
+pub use carry::{CarryError, carry};
 pub use changes::{Change, ChangeKind, changes};
 pub use chmod::{ModeChange, ParseModeError};
 pub use copy::{Copied, CopyOptions, Destination, Earlier, Filter, Inventory, Verdict, copy, copy_over};
 pub use entry::{Device, Entry, Inode, Kind, Metadata, Timestamp, Xattrs};
 pub use export::{ExportOptions, export_dir, export_path, export_tar, export_tar_in};
-pub use merge::{MergeError, merge};
+pub use merge::merge;
 pub use pack::{PackError, PackOptions, Packed, diff_id, pack, pack_stack, stack_diff_id, stack_diff_ids};
 pub use plain::PlainTree;
 pub use policy::{Marks, Ownership, Policy};

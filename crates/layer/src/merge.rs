@@ -1,57 +1,25 @@
 //! Several layers as one: what they are together, over what is below them.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use crate::apply::{ApplyError, ApplyOptions, apply_over};
-use crate::pack::{PackError, PackOptions, pack_stack};
+use crate::carry::{CarryError, carry};
+use crate::pack::{PackOptions, pack_stack};
 use crate::writer::LayerWriter;
-
-/// Why layers could not be merged.
-#[derive(Debug, thiserror::Error)]
-pub enum MergeError {
-    /// The system gives no pipe.
-    #[error("making a pipe")]
-    Pipe(#[source] io::Error),
-    /// One of them cannot be read.
-    #[error(transparent)]
-    Pack(#[from] PackError),
-    /// The new layer cannot be written.
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
-}
 
 /// Writes into a new, empty directory the one layer that says what several, bottom first, say one after the other.
 ///
-/// Each of them is given by its directories, bottom first. `options.below` is what is below all of them: what one of them removes that only another had made leaves no mark.
+/// Each of them is given by its directories, bottom first. `options.below` is what is below all of them: what one of them
+/// removes that only another had made leaves no mark.
 ///
 /// # Errors
-/// [`MergeError`]; what was written until then is to be thrown away.
-pub fn merge(layers: &[Vec<PathBuf>], into: &Path, options: &ApplyOptions) -> Result<(), MergeError> {
+/// [`CarryError`]; what was written until then is to be thrown away.
+pub fn merge(layers: &[Vec<PathBuf>], into: &Path, options: &ApplyOptions) -> Result<(), CarryError> {
     let writer = LayerWriter::open_as(into, options.below.clone(), options.now, options.policy)
         .map_err(ApplyError::from)?;
+    let packing = PackOptions { clamp_mtime: None, policy: options.policy };
     for layer in layers {
-        let (reading, writing) = io::pipe().map_err(MergeError::Pipe)?;
-        let packing = PackOptions { clamp_mtime: None, policy: options.policy };
-        let (packed, applied) = thread::scope(|scope| {
-            let packer = scope.spawn(move || {
-                let mut out = BufWriter::with_capacity(64 << 10, File::from(OwnedFd::from(writing)));
-                pack_stack(layer, &mut out, &packing)?;
-                out.flush().map_err(PackError::Write)
-            });
-            let applied = apply_over(reading, &writer);
-            (packer.join(), applied)
-        });
-        match (packed, applied) {
-            (Ok(Ok(())), Ok(())) => {}
-            // a packer whose reader has gone only tells of that
-            (Ok(Ok(()) | Err(PackError::Write(_))) | Err(_), Err(error)) => return Err(error.into()),
-            (Ok(Err(error)), _) => return Err(error.into()),
-            (Err(_), Ok(())) => return Err(MergeError::Pipe(io::ErrorKind::BrokenPipe.into())),
-        }
+        carry(|out| pack_stack(layer, out, &packing).map(drop), |stream| apply_over(stream, &writer))?;
     }
     Ok(writer.finish().map_err(ApplyError::from)?)
 }

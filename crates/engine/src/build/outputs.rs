@@ -83,7 +83,7 @@ pub enum OutputError {
     Push(#[from] Box<PushError>),
     /// Layers could not be made one.
     #[error("joining layers")]
-    Join(#[source] Box<lighter_layer::MergeError>),
+    Join(#[source] Box<lighter_layer::CarryError>),
     /// A layer's blob could not be had.
     #[error(transparent)]
     Blobs(Box<lighter_registry::FetchError>),

@@ -1,12 +1,11 @@
 //! `commit`: what a container wrote becomes a layer of a new image.
 
-use std::io;
-use std::os::fd::OwnedFd;
-use std::thread;
 use std::time::SystemTime;
 
 use lighter_image::{ContainerConfig, History, ImageConfig, ImageId, Reference};
-use lighter_layer::{ApplyError, ApplyOptions, PackError, PackOptions, ViewError, apply, diff_id, pack};
+use lighter_layer::{
+    ApplyOptions, CarryError, PackError, PackOptions, ViewError, apply, carry, diff_id, pack,
+};
 use lighter_store::{Batch, CommitError, FileError, ImageRecord, LayerError, NewLayer, RecordError, Store};
 
 use super::client::{self, ClientError};
@@ -37,12 +36,9 @@ pub enum CommitContainerError {
     /// The same.
     #[error(transparent)]
     Pack(#[from] Box<PackError>),
-    /// The layer cannot be written.
+    /// They cannot be carried into a layer.
     #[error(transparent)]
-    Apply(#[from] Box<ApplyError>),
-    /// The threads that copy cannot be joined.
-    #[error("copying the container's files")]
-    Pipe(#[source] io::Error),
+    Carry(#[from] Box<CarryError>),
     /// The configuration cannot be written.
     #[error("writing the configuration")]
     Json(#[from] serde_json::Error),
@@ -174,20 +170,11 @@ fn write_layer(store: &Store, container: &Container) -> Result<lighter_layer::Pa
     let upper = store.container_paths(&container.record.id).upper;
     let scratch = store.new_layer()?;
     let options = ApplyOptions { below: files::below(store, container)?, ..ApplyOptions::default() };
-    let (reading, writing) = io::pipe().map_err(CommitContainerError::Pipe)?;
-    thread::scope(|scope| {
-        let packing = scope.spawn(|| {
-            let mut writing = std::fs::File::from(OwnedFd::from(writing));
-            pack(&upper, &mut writing, &PackOptions::default())
-        });
-        let applied = apply(reading, &scratch.fs(), &options);
-        let packed = packing.join();
-        applied.map_err(Box::new)?;
-        if let Ok(packed) = packed {
-            packed.map_err(Box::new)?;
-        }
-        Ok::<_, CommitContainerError>(())
-    })?;
+    carry(
+        |out| pack(&upper, out, &PackOptions::default()).map(drop),
+        |stream| apply(stream, &scratch.fs(), &options),
+    )
+    .map_err(Box::new)?;
     let packed = diff_id(&scratch.fs(), &PackOptions::default()).map_err(Box::new)?;
     let new = NewLayer {
         diff_id: Some(packed.diff_id),

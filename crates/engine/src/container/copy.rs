@@ -1,17 +1,15 @@
 //! `cp`: between a container's files and the host's, with Docker's rules for paths. Nothing outside the container's
 //! root is ever reached through its links; what is mounted in it is reached where it is.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use lighter_image::ImagePath;
 use lighter_layer::compress::Decoder;
 use lighter_layer::{
-    ApplyError, Entry, ExtractOptions, Kind, LayerWriter, PackError, Timestamp, View, ViewError, WriteError,
-    export_path, extract_archive,
+    ApplyError, CarryError, Entry, ExtractOptions, Kind, LayerWriter, PackError, Timestamp, View, ViewError,
+    WriteError, carry, export_path, extract_archive,
 };
 use lighter_store::Store;
 
@@ -81,6 +79,9 @@ pub enum CopyError {
     /// The same.
     #[error(transparent)]
     Apply(#[from] Box<ApplyError>),
+    /// Something cannot be carried from one place to the other.
+    #[error(transparent)]
+    Carry(#[from] Box<CarryError>),
     /// The container's user is nobody.
     #[error(transparent)]
     User(#[from] Box<lighter_build::UserError>),
@@ -411,24 +412,15 @@ fn transfer(
     folder: &ImagePath,
     owner: Option<(u32, u32)>,
 ) -> Result<(), CopyError> {
-    let pipe = io::pipe().map_err(|source| CopyError::Host { path: "a pipe".into(), source })?;
-    let (reading, writing) = pipe;
-    thread::scope(|scope| {
-        let packing = scope.spawn(move || {
-            let mut writing = File::from(std::os::fd::OwnedFd::from(writing));
-            export_path(&source.view, &source.path, name, &mut writing)
-        });
-        let options = extraction(owner);
-        let unpacked =
-            extract_archive(io::BufReader::with_capacity(256 << 10, reading), &writer, folder, &options);
-        let packed = packing.join();
-        // what could not be unpacked broke the pipe
-        unpacked.map_err(Box::new)?;
-        if let Ok(packed) = packed {
-            packed.map_err(Box::new)?;
-        }
-        Ok::<_, CopyError>(())
-    })?;
+    let options = extraction(owner);
+    carry(
+        |out| export_path(&source.view, &source.path, name, out).map(drop),
+        |stream| {
+            let stream = io::BufReader::with_capacity(256 << 10, stream);
+            extract_archive(stream, &writer, folder, &options)
+        },
+    )
+    .map_err(Box::new)?;
     Ok(writer.finish().map_err(Box::new)?)
 }
 
