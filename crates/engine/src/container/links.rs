@@ -144,7 +144,8 @@ pub fn remove_link(store: &Store, text: &str) -> Result<(), LinkError> {
         return Err(LinkError::NoLink);
     };
     let missing = || FindError::Find(FindContainerError::NotFound(text.to_owned()));
-    let container = find(store, parent).map_err(|_| missing())?;
+    let container =
+        find(store, parent).map_err(|error| if error.is_missing() { missing() } else { error })?;
     let is_meant = |link: &(String, String)| link.1 == alias;
     if !container.state.settings.host.links.iter().any(is_meant) {
         return Err(missing().into());
