@@ -412,17 +412,22 @@ fn cancelled(bench: &Bench) {
 
 fn side_by_side(bench: &Bench) {
     let mut dockerfile = String::new();
+    // each waits until all have begun
+    let all = "[ -e /meet/1 ] && [ -e /meet/2 ] && [ -e /meet/3 ] && [ -e /meet/4 ]";
     for number in 1..=4 {
-        writeln!(dockerfile, "FROM busybox AS s{number}\nRUN sleep 1; echo {number} > /o").expect("a string");
+        writeln!(
+            dockerfile,
+            "FROM busybox AS s{number}\nRUN --mount=type=cache,target=/meet touch /meet/{number}; n=0; \
+             until {all}; do n=$((n+1)); [ $n -lt 1200 ] || exit 1; sleep 0.1; done; echo {number} > /o"
+        )
+        .expect("a string");
     }
     dockerfile.push_str("FROM busybox\n");
     for number in 1..=4 {
         writeln!(dockerfile, "COPY --from=s{number} /o /o{number}").expect("a string");
     }
-    let started = std::time::Instant::now();
     let run = bench.build(&dockerfile);
     assert_eq!(bench.read(run.built(), "/o4"), "4\n");
-    assert!(started.elapsed() < std::time::Duration::from_millis(3500), "{:?}", started.elapsed());
 }
 
 fn explained(bench: &Bench) {

@@ -209,7 +209,7 @@ fn walk(view: &View, tell: &mut dyn FnMut(&[u8], &Entry)) -> Result<(), WriteErr
 }
 
 /// Waits until what is changed next has a later time than what was written until now.
-fn await_tick(tree: &Path) -> io::Result<()> {
+pub(crate) fn await_tick(tree: &Path) -> io::Result<()> {
     let beside = tempfile_beside(tree);
     let mark = File::create_new(&beside)?;
     let time = || crate::dirfd::stat_fd(&mark).map(|entry| entry.changed_at);
