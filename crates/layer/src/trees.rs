@@ -56,6 +56,8 @@ pub(crate) fn grow(root: &Path, notation: &[&str]) {
 
 /// A layer directory with a tree in it.
 pub(crate) fn layer(notation: &[&str]) -> tempfile::TempDir {
+    // notations say what modes there are, whoever runs the tests
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     grow(dir.path(), notation);
