@@ -198,7 +198,7 @@ fn a_network_has_ranges_options_and_addresses_of_ipv6() {
     let number = std::process::id();
     let (six, four) = (
         format!("fd00:7e57:{:x}:{:x}:", (number >> 16) + 1, number & 0xffff | 1),
-        format!("10.213.{}", number % 256),
+        format!("198.18.{}", number % 256),
     );
     let bridge = format!("lighter-{number}");
     let create = format!(

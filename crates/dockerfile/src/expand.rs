@@ -12,7 +12,7 @@ use pattern::Pattern;
 /// How deep references can be nested.
 const DEPTH: usize = 100;
 /// How much all values in one text may come to: variables that hold each other twice grow without bound.
-const LONGEST_BYTES: usize = 16 << 20;
+const LONGEST_BYTES: usize = 1 << 20;
 
 /// Where values come from.
 pub trait Variables {

@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use super::{ExpandError, LONGEST_BYTES};
 
-/// How many steps the matching of one pattern may take: a second, more or less.
-const MOST_STEPS: usize = 1 << 28;
+/// How many steps the matching of one pattern may take: a tenth of a second, more or less.
+const MOST_STEPS: usize = 1 << 25;
 
 /// A pattern, ready to be matched.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,6 +12,9 @@ use crate::path;
 use crate::suggest::{did_you_mean, nearest};
 use crate::syntax::Word;
 
+/// How many ports a file may expose: all that there are, of each protocol, and then some. A few letters name thousands.
+const MOST_PORTS: usize = 1 << 18;
+
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
 impl Scene<'_> {
@@ -174,6 +177,10 @@ impl Stages<'_> {
     }
 
     pub(super) fn expose(&mut self, scene: &mut Scene<'_>, words: &[Word]) -> Option<()> {
+        if self.ports > MOST_PORTS {
+            // that is said already
+            return None;
+        }
         let mut sorted: Vec<&Word> = words.iter().collect();
         sorted.sort_by(|a, b| a.text.cmp(&b.text));
         let mut ports = Vec::new();
@@ -183,6 +190,11 @@ impl Stages<'_> {
             for raw in &expanded.words {
                 match expose::parse(raw) {
                     Ok(found) => {
+                        self.ports += found.list.len();
+                        if self.ports > MOST_PORTS {
+                            let message = format!("the file exposes more than {MOST_PORTS} ports");
+                            return self.fault(Code::Arguments, word.span, message);
+                        }
                         lint::expose_proto_casing::check(&mut self.checks, scene.at(), raw, &found.protocol);
                         if found.has_host {
                             lint::expose_invalid_format::check(&mut self.checks, scene.at(), raw);

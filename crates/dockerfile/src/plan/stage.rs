@@ -89,6 +89,8 @@ pub(super) struct Stages<'a> {
     pub(super) checks: Checks,
     pub(super) faults: Vec<Diagnostic>,
     pub(super) steps: Vec<Step>,
+    /// How many ports all EXPOSE have named.
+    pub(super) ports: usize,
     done: Vec<Option<Done>>,
     /// How many that are to come, the end included, want the state of each stage.
     wanted: Vec<usize>,
@@ -143,6 +145,7 @@ impl<'a> Stages<'a> {
             checks,
             faults: Vec::new(),
             steps: Vec::new(),
+            ports: 0,
             done: vec![None; graph.nodes.len()],
             wanted,
             images: std::collections::HashMap::new(),

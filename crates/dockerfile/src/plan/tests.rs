@@ -361,6 +361,8 @@ fn faults_of_instructions() {
     check_fault("FROM busybox\nENV A=${B\n", 2, "syntax error: missing '}'");
     check_fault("FROM busybox\nENV A=${B:?gone}\n", 2, "B: gone");
     check_fault("FROM busybox\nEXPOSE http\n", 2, "invalid containerPort: http");
+    let many = format!("FROM busybox\nEXPOSE 1-65535\nEXPOSE {}\n", "1-65535 ".repeat(4));
+    check_fault(&many, 3, "the file exposes more than 262144 ports");
     check_fault("FROM busybox\nSTOPSIGNAL A B\n", 2, "STOPSIGNAL");
     check_fault("FROM busybox\nCOPY --chmod=0898 a b\n", 2, "invalid chmod parameter");
     check_fault("FROM busybox\nCOPY http://x/y b\n", 2, "source can't be a URL for COPY");
