@@ -35,7 +35,7 @@ const MOUNTS: &str = "/etc/mtab";
 #[derive(Debug, thiserror::Error)]
 pub enum GroundError {
     /// A folder cannot be made or removed.
-    #[error("preparing {path}")]
+    #[error("preparing `{path}`")]
     Folder {
         /// Which.
         path: PathBuf,

@@ -85,7 +85,7 @@ pub(super) enum ShimError {
     #[error("container {0} is already running")]
     Running(String),
     /// A file of its folder cannot be made.
-    #[error("preparing {path}")]
+    #[error("preparing `{path}`")]
     File {
         /// The file.
         path: PathBuf,

@@ -71,7 +71,7 @@ pub enum SpecError {
         path: String,
     },
     /// A file or folder cannot be made.
-    #[error("preparing {path}")]
+    #[error("preparing `{path}`")]
     File {
         /// The file.
         path: PathBuf,
