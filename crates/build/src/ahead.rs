@@ -1,9 +1,9 @@
 //! A COPY that is known to miss the cache before its key is: each file is read once, for the copy and for the key.
 //!
-//! Whether it misses is told by a *sketch* of what it takes, for which next to nothing is read: names, modes, sizes, and what is in
-//! a few files. Every record of such a COPY leaves a mark under its definition and the sketch. Where there is no mark, no
-//! record can fit. The key is that of every other way, and is looked up before the layer gets a name: a mark that is
-//! missing costs a copy, and is never believed.
+//! Whether it misses is told by a *sketch* of what it takes, for which next to nothing is read: names, modes, sizes,
+//! and what is in a few files. Every record of such a COPY leaves a mark under its definition and the sketch. Where
+//! there is no mark, no record can fit. The key is that of every other way, and is looked up before the layer gets a
+//! name: a mark that is missing costs a copy, and is never believed.
 
 use std::sync::Arc;
 
@@ -70,8 +70,8 @@ pub(crate) fn chance(
 }
 
 impl Chance {
-    /// Copies. None where another process has done so meanwhile, and where anything goes wrong: who then goes the other way comes
-    /// to the bottom of it.
+    /// Copies. None where another process has done so meanwhile, and where anything goes wrong: who then goes the other
+    /// way comes to the bottom of it.
     pub(crate) fn take(
         &self,
         site: &Site<'_>,

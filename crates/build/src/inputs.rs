@@ -53,7 +53,8 @@ pub struct Inputs {
     pub on_error: OnError,
     /// Shows the terminal of [`OnError::Shell`]; none where the shell has the caller's streams.
     pub attach: Option<Attach>,
-    /// A time, in seconds since 1970, for which layers get a further diff id: the one they have with no later time in them.
+    /// A time, in seconds since 1970, for which layers get a further diff id: the one they have with no later time in
+    /// them.
     pub clamp_seconds: Option<i64>,
     /// Stops the build.
     pub cancel: CancelToken,

@@ -158,8 +158,8 @@ impl<'a> Site<'a> {
         Ok(paths)
     }
 
-    /// What a stack's layers show. Those that the view before has open, too, are not opened again: each step of a long chain
-    /// looks at all below it.
+    /// What a stack's layers show. Those that the view before has open, too, are not opened again: each step of a long
+    /// chain looks at all below it.
     pub(crate) fn view(&self, snapshot: &Snapshot, work: &Work<'_>) -> Result<View, StepError> {
         let paths = self.paths(snapshot, work)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

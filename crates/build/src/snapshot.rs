@@ -10,8 +10,8 @@ use lighter_store::{LayerError, LayerId, StepLayer, Store};
 /// One layer of a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layer {
-    /// What keys know it by: the diff id of a layer that came from elsewhere, the first name in this store of one that was
-    /// made here. It stays the same for as long as the record that names it.
+    /// What keys know it by: the diff id of a layer that came from elsewhere, the first name in this store of one that
+    /// was made here. It stays the same for as long as the record that names it.
     pub(crate) identity: String,
     /// Where it is.
     pub(crate) stored: StepLayer,

@@ -215,8 +215,8 @@ pub(crate) fn of_copy(
     of_selection(&view, &tree, Some(context), copy).map(Some)
 }
 
-/// A sketch of the one directory that a COPY takes from a folder of the caller's, and the listing that it is made from. None
-/// where it takes something else, and where the sketch is not worth while.
+/// A sketch of the one directory that a COPY takes from a folder of the caller's, and the listing that it is made from.
+/// None where it takes something else, and where the sketch is not worth while.
 pub(crate) fn sketch_of_copy(
     site: &Site<'_>,
     copy: &Copy,

@@ -17,8 +17,8 @@ impl Drop for Watch {
     }
 }
 
-/// Lets a write beyond what `ulimit -f` allows fail like any other, instead of ending the program without a word. Programs
-/// that are executed have the signal's usual effect again.
+/// Lets a write beyond what `ulimit -f` allows fail like any other, instead of ending the program without a word.
+/// Programs that are executed have the signal's usual effect again.
 pub(crate) fn survive_file_limit() {
     if let Err(error) = signal_hook::flag::register(SIGXFSZ, Arc::default()) {
         tracing::warn!(%error, "a file that grows beyond its limit will end the program");

@@ -28,8 +28,8 @@ use layer::{Permits, Sender};
 
 /// How many layers are on their way at once.
 const TRANSFERS: usize = 4;
-/// How many of them are packed at once. The threads that compress are the same for all; each has 8 MB of blocks in memory where
-/// there are two of them, and four more of what is sent.
+/// How many of them are packed at once. The threads that compress are the same for all; each has 8 MB of blocks in
+/// memory where there are two of them, and four more of what is sent.
 const PACKERS: usize = 2;
 /// Manifests are small; what is larger is none.
 const LARGEST_MANIFEST_BYTES: u64 = 4 << 20;

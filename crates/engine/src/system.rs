@@ -31,8 +31,8 @@ pub enum PruneImagesError {
     Record(#[from] RecordError),
 }
 
-/// Removes images that no container was made from and that fit the filters: those without a name, or with `all` the others
-/// too.
+/// Removes images that no container was made from and that fit the filters: those without a name, or with `all` the
+/// others too.
 ///
 /// # Errors
 /// [`PruneImagesError`]; what was removed until then is gone.

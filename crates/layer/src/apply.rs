@@ -427,8 +427,8 @@ impl Unpacker<'_> {
     }
 }
 
-/// What is in a folder whose name is a mark: nothing that a layer can hold, since the folder itself could not be told from the
-/// removal of another. Only AUFS has left such folders, for its own use.
+/// What is in a folder whose name is a mark: nothing that a layer can hold, since the folder itself could not be told
+/// from the removal of another. Only AUFS has left such folders, for its own use.
 fn below_mark(mark: &[u8], path: &[u8]) -> Result<(), ApplyError> {
     if mark[MARK.len()..].starts_with(MARK) { Ok(()) } else { Err(ApplyError::Whiteout { path: text(path) }) }
 }

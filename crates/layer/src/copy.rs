@@ -65,11 +65,13 @@ pub struct CopyOptions<'a> {
     pub replaces: bool,
     /// Whether names that share a file in the source share one in the destination.
     pub links: bool,
-    /// Whether the tar stream of the layer is hashed by the way, where nothing else is in it: [`LayerWriter::finish_packed`] says
-    /// the outcome. It saves a second look at each file, but the copy of large ones takes longer.
+    /// Whether the tar stream of the layer is hashed by the way, where nothing else is in it:
+    /// [`LayerWriter::finish_packed`] says the outcome. It saves a second look at each file, but the copy of large ones
+    /// takes longer.
     pub packs: bool,
-    /// What the source was listed as, where it is a directory of the caller's: just that is copied, and the digests of files that
-    /// are not known yet are taken by the way. What has changed since makes the copy fail with [`WriteError::Changed`].
+    /// What the source was listed as, where it is a directory of the caller's: just that is copied, and the digests of
+    /// files that are not known yet are taken by the way. What has changed since makes the copy fail with
+    /// [`WriteError::Changed`].
     pub listing: Option<&'a Listing>,
     /// How many threads copy.
     pub threads: usize,

@@ -44,7 +44,8 @@ impl Seen {
 impl PlainTree {
     /// Copies a stack, bottom first, into a new, empty directory.
     ///
-    /// What is missing of `points`, paths and the modes of those that are directories, is made, and does not count as a change.
+    /// What is missing of `points`, paths and the modes of those that are directories, is made, and does not count as a
+    /// change.
     ///
     /// # Errors
     /// [`WriteError`]; what was written until then is to be thrown away.

@@ -155,8 +155,8 @@ impl Listing {
         Ok(())
     }
 
-    /// Whether all that the filter keeps is as it was listed, in the directory that is at the context's place now. `false`
-    /// may also mean that it is not easily told: [`Listing::again`] looks closer.
+    /// Whether all that the filter keeps is as it was listed, in the directory that is at the context's place now.
+    /// `false` may also mean that it is not easily told: [`Listing::again`] looks closer.
     ///
     /// # Errors
     /// [`ScanError`].

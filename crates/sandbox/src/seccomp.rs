@@ -1,8 +1,9 @@
 //! System call filters, as programs for the kernel.
 //!
 //! Docker's default: [`table`] says which calls are allowed, [`profile`] turns that into ranges of numbers for one
-//! architecture and one set of capabilities, [`emit`] makes a binary search tree of them. Those of users: [`document`] reads
-//! them, [`custom`] finds out which rules count, [`compile`] makes the same kind of tree, with their conditions behind it.
+//! architecture and one set of capabilities, [`emit`] makes a binary search tree of them. Those of users: [`document`]
+//! reads them, [`custom`] finds out which rules count, [`compile`] makes the same kind of tree, with their conditions
+//! behind it.
 
 mod compile;
 mod custom;
@@ -23,8 +24,8 @@ pub use custom::ProfileError;
 pub use document::LONGEST_PROFILE_BYTES;
 
 impl Seccomp {
-    /// The filter of a container with these capabilities that a profile in Docker's JSON format asks for; a profile that says
-    /// nothing is none.
+    /// The filter of a container with these capabilities that a profile in Docker's JSON format asks for; a profile
+    /// that says nothing is none.
     ///
     /// # Errors
     /// [`ProfileError`], where it is no such profile, or asks for what cannot be kept.

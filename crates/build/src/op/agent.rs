@@ -54,7 +54,8 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
     near(socket, UnixStream::connect)
 }
 
-/// Gives `act` a path of a socket that is short enough for the kernel (`sun_path`, unix(7)), however deep its folder lies.
+/// Gives `act` a path of a socket that is short enough for the kernel (`sun_path`, unix(7)), however deep its folder
+/// lies.
 fn near<T>(socket: &Path, act: impl FnOnce(PathBuf) -> io::Result<T>) -> io::Result<T> {
     let (Some(folder), Some(name)) = (socket.parent(), socket.file_name()) else {
         return act(socket.to_owned());

@@ -34,8 +34,8 @@ const INLINE_MODE: u32 = 0o644;
 const FETCHED_MODE: u32 = 0o600;
 
 /// Copies. What is new is in the scratch layer then. Where most of it are small files of the caller's, its diff id is
-/// known, too: to read them once more would take longer than to hash them by the way. With a listing, just what it has is copied,
-/// and it learns the digests of the files.
+/// known, too: to read them once more would take longer than to hash them by the way. With a listing, just what it has
+/// is copied, and it learns the digests of the files.
 pub(crate) fn copy_files(
     site: &Site<'_>,
     copy: &Copy,

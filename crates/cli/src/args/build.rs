@@ -87,8 +87,8 @@ pub(crate) struct Build {
     /// Number of steps that run at the same time (default: the number of CPUs, at least 8)
     #[arg(long, value_name = "int")]
     pub(crate) jobs: Option<usize>,
-    /// What makes a layer ("step", "merge-copy": neighbouring COPY and ADD instructions make one, "squash": all steps make
-    /// one)
+    /// What makes a layer ("step", "merge-copy": neighbouring COPY and ADD instructions make one, "squash": all steps
+    /// make one)
     #[arg(
         long,
         help = "What makes a layer (\"step\", \"merge-copy\": neighbouring COPY and ADD instructions make one, \

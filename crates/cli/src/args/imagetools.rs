@@ -48,7 +48,8 @@ pub(crate) struct ImagetoolsCreate {
     /// Filter specified platforms of target image
     #[arg(short, long, value_name = "stringArray", value_delimiter = ',')]
     pub(crate) platform: Vec<String>,
-    /// When only a single source is specified, prefer outputting an image index or manifest list instead of performing a carbon copy
+    /// When only a single source is specified, prefer outputting an image index or manifest list instead of performing
+    /// a carbon copy
     #[arg(long, default_value = "true")]
     pub(crate) prefer_index: bool,
     /// Set type of progress output ("auto", "none", "plain", "rawjson", "tty")

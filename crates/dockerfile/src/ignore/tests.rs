@@ -118,8 +118,8 @@ fn naive(pattern: &[char], path: &[char]) -> bool {
     }
 }
 
-/// Folder by folder. As in Docker, a pattern that could change nothing for a folder is not tried there, and what is in the
-/// folder is then not matched by it either.
+/// Folder by folder. As in Docker, a pattern that could change nothing for a folder is not tried there, and what is in
+/// the folder is then not matched by it either.
 fn naive_list(patterns: &[String], path: &str) -> bool {
     let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
     let mut reached = vec![false; patterns.len()];

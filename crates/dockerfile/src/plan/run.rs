@@ -6,9 +6,9 @@ use super::{Files, InlineFile};
 
 /// A command to run.
 ///
-/// The process gets `env` but for what `proxy_env` names too, then `proxy_env`, then what depends on the image's files and the host (`HOME` from the
-/// passwd file, `HOSTNAME`) where absent. Mounts are made in order. The names in `files` are made in a folder that
-/// is mounted read-only on `/dev/pipes`.
+/// The process gets `env` but for what `proxy_env` names too, then `proxy_env`, then what depends on the image's files
+/// and the host (`HOME` from the passwd file, `HOSTNAME`) where absent. Mounts are made in order. The names in `files`
+/// are made in a folder that is mounted read-only on `/dev/pipes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Run {
     /// The final words: the shell is already in front.

@@ -1,5 +1,5 @@
-//! Where a result comes from, as the metadata file says it: the form and the names are those of BuildKit's provenance in its
-//! smallest mode.
+//! Where a result comes from, as the metadata file says it: the form and the names are those of BuildKit's provenance
+//! in its smallest mode.
 
 use std::collections::BTreeMap;
 

@@ -13,8 +13,8 @@ use super::request::SshSource;
 /// The name of an agent's socket in its folder, by which it is bound: whole paths may be too long for a socket.
 const SOCKET: &str = "agent";
 
-/// What `ssh-agent` runs: it says when the agent listens, and ends it when its input ends, and so with us, even where we are
-/// killed.
+/// What `ssh-agent` runs: it says when the agent listens, and ends it when its input ends, and so with us, even where
+/// we are killed.
 const COMMAND: &str = "echo; cat; kill $SSH_AGENT_PID";
 
 /// The agents behind the SSH mounts of a build, by the ids of `--ssh`; our own run for as long as this lives.

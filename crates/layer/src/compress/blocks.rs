@@ -15,8 +15,8 @@ const BLOCKS_WAITING: usize = 1;
 
 /// Threads that compress, for any number of streams, and buffers that are used again.
 ///
-/// The threads are started when there is something to do, and end when the last of the streams has. Each stream has so many
-/// blocks in memory as there are threads, and two more; and as many that are compressed, but for those two.
+/// The threads are started when there is something to do, and end when the last of the streams has. Each stream has so
+/// many blocks in memory as there are threads, and two more; and as many that are compressed, but for those two.
 #[derive(Clone)]
 pub struct Workers {
     shared: Arc<Shared>,

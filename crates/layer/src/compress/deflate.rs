@@ -1,10 +1,11 @@
 //! deflate in one quick pass, for what is compressed while somebody waits.
 //!
 //! Each position has one candidate: where the same five bytes were met last. It is taken if it matches, and few of the
-//! positions inside a match are remembered. Everything else is there so that the processor need not guess: whether a candidate
-//! is too far away is computed along with whether its bytes differ, a match of up to sixteen bytes is measured without asking
-//! whether it ends in the first eight, literals are counted where they are found to be such, and eight of them at a time are
-//! written without asking how many they are. Half of the time would be spent on wrong guesses otherwise.
+//! positions inside a match are remembered. Everything else is there so that the processor need not guess: whether a
+//! candidate is too far away is computed along with whether its bytes differ, a match of up to sixteen bytes is
+//! measured without asking whether it ends in the first eight, literals are counted where they are found to be such,
+//! and eight of them at a time are written without asking how many they are. Half of the time would be spent on wrong
+//! guesses otherwise.
 //!
 //! The bytes are a function of the input. Changing a rule here changes the digests of what is pushed.
 

@@ -9,8 +9,8 @@ use super::Format;
 use super::blocks::{Blocks, Compress, Workers};
 use super::deflate::Deflate;
 
-/// Four times as fast as what gzip itself does by default, for up to 15 % more bytes. The other levels are libdeflate's: 2
-/// takes twice as long as this one, 6 three times as long, for as many bytes as gzip's.
+/// Four times as fast as what gzip itself does by default, for up to 15 % more bytes. The other levels are
+/// libdeflate's: 2 takes twice as long as this one, 6 three times as long, for as many bytes as gzip's.
 pub const DEFAULT_GZIP_LEVEL: i32 = 1;
 /// The level that zstd itself takes.
 pub const DEFAULT_ZSTD_LEVEL: i32 = 3;

@@ -114,7 +114,8 @@ impl Batch<'_> {
         Err(WriteError::Changed { path: ImagePath::new(self.path_of(&file.name)) })
     }
 
-    /// What comes before a file's content if it is just what was asked for. None for a time that not every file system keeps.
+    /// What comes before a file's content if it is just what was asked for. None for a time that not every file system
+    /// keeps.
     fn expected_head(&self, planned: &Planned, size_bytes: u64) -> io::Result<Option<Vec<u8>>> {
         if !(0..1 << 31).contains(&planned.metadata.mtime.seconds) {
             return Ok(None);
@@ -124,8 +125,8 @@ impl Batch<'_> {
 
     /// Copies the files, and brings them to the layer's tar stream.
     ///
-    /// Where the first one is what was asked for, and the directory has no attributes that could reach what is made in it, the
-    /// others are, too, and need no look.
+    /// Where the first one is what was asked for, and the directory has no attributes that could reach what is made in
+    /// it, the others are, too, and need no look.
     fn copy_packed(&self, ticket: Ticket, way: Way, buffer: &mut [u8]) -> Result<u64, WriteError> {
         let mut piece = ticket.piece();
         let (is_plain, mut are_as_planned) = (!way.xattrs && dirfd::has_no_xattrs(&self.to), false);

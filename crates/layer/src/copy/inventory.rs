@@ -33,7 +33,8 @@ const FIXED: usize = 1 + 12 + 12 + 8;
 pub struct Inventory {
     /// When the top directory was last changed.
     top: Timestamp,
-    /// The records, none of them in two pieces. One large piece would find no room in what the walk of a context has left.
+    /// The records, none of them in two pieces. One large piece would find no room in what the walk of a context has
+    /// left.
     pieces: Vec<Vec<u8>>,
     copied: Copied,
 }

@@ -55,10 +55,11 @@ impl Extent {
 }
 
 impl Listing {
-    /// Makes a sketch of the directory at a real path, if that is worth while for all that is in it and for what the options leave.
+    /// Makes a sketch of the directory at a real path, if that is worth while for all that is in it and for what the
+    /// options leave.
     ///
-    /// None where it is not, where there is no such directory, and where there is more in it than files with one name, links,
-    /// directories and sockets.
+    /// None where it is not, where there is no such directory, and where there is more in it than files with one name,
+    /// links, directories and sockets.
     ///
     /// # Errors
     /// [`ScanError::Read`] when a file cannot be read.
@@ -167,8 +168,8 @@ impl Listing {
         node.digest.get().filter(|_| index::is_settled(&node.entry(), self.now)).copied()
     }
 
-    /// Takes the digest of a file that was read for another reason. `false` where it is no longer what was listed: then the digest
-    /// is not taken.
+    /// Takes the digest of a file that was read for another reason. `false` where it is no longer what was listed: then
+    /// the digest is not taken.
     pub(crate) fn learn(&self, node: usize, file: impl AsFd, digest: Digest) -> io::Result<bool> {
         let known = &self.nodes[node];
         let is_other = known.digest.get().is_some_and(|known| *known != digest);

@@ -51,8 +51,8 @@ pub(super) fn leave_chroot() -> Result<()> {
     namespace(Path::new("/proc/self/ns/mnt"))
 }
 
-/// The `/dev/shm` that a process sees, from the mount namespace beside its IPC namespace; its own links and mounts have no
-/// say in what that is, as the path is looked up by names alone. There may be none.
+/// The `/dev/shm` that a process sees, from the mount namespace beside its IPC namespace; its own links and mounts have
+/// no say in what that is, as the path is looked up by names alone. There may be none.
 pub(super) fn memory_beside(ipc: &Path) -> Result<Option<OwnedFd>> {
     let name = || format!("/dev/shm beside {}", ipc.display());
     let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

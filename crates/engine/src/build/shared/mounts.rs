@@ -1,7 +1,7 @@
 //! Cache mounts between machines: `mounts=true`.
 //!
-//! A mount is kept whole, under its id, as a record whose one layer is the packed folder. Unlike the records of steps it is
-//! replaced by the next build that brings one.
+//! A mount is kept whole, under its id, as a record whose one layer is the packed folder. Unlike the records of steps
+//! it is replaced by the next build that brings one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
