@@ -124,3 +124,88 @@ fn no_healthcheck_and_shared_processes_in_inspect() {
         lighter.ok(["inspect", "-f", "{{json .Config.Healthcheck}} {{json .HostConfig.SecurityOpt}}", "box"]);
     assert_eq!(shown, "{\"Test\":[\"NONE\"],\"Interval\":5000000000} [\"label=disable\"]\n");
 }
+
+/// Whether the machine lets containers have networks of their own.
+fn has_networks(lighter: &Lighter) -> bool {
+    lighter.run(["network", "create", "probe"]).code == 0 && lighter.run(["network", "rm", "probe"]).code == 0
+}
+
+#[test]
+fn the_way_out_is_that_of_the_highest_priority_and_never_lost() {
+    let lighter = Lighter::with_busybox();
+    if !has_networks(&lighter) {
+        return;
+    }
+    lighter.ok(["network", "create", "way-a"]);
+    lighter.ok(["network", "create", "way-b"]);
+    lighter.ok(["run", "-d", "--name", "box", "--network", "way-b", "busybox", "sleep", "100"]);
+    let way = || {
+        let routes = lighter.ok(["exec", "box", "ip", "route"]);
+        routes.lines().find_map(|line| line.strip_prefix("default ")).unwrap_or("").trim().to_owned()
+    };
+    let checks = || {
+        let before = way();
+        lighter.ok(["network", "connect", "way-a", "box"]);
+        let first = way();
+        lighter.ok(["network", "disconnect", "way-a", "box"]);
+        let back = way();
+        lighter.ok(["network", "connect", "--gw-priority", "-1", "way-a", "box"]);
+        (before, first, back, way())
+    };
+    let (before, first, back, low) = checks();
+    let shown =
+        lighter.ok(["inspect", "-f", "{{(index .NetworkSettings.Networks \"way-a\").GwPriority}}", "box"]);
+    let option = "com.docker.network.endpoint.ifname=lan7";
+    let network = format!("name=way-a,gw-priority=2,driver-opt={option}");
+    let links = lighter.run(["run", "--rm", "--network", &network, "busybox", "ip", "-o", "link"]);
+    lighter.ok(["network", "disconnect", "way-a", "box"]);
+    lighter.ok(["run", "-d", "--name", "two", "--network", "way-b", "busybox", "sleep", "100"]);
+    lighter.ok(["network", "connect", "way-a", "two"]);
+    lighter.ok(["network", "connect", "--link", "two:peer", "way-a", "box"]);
+    let peer = lighter.run(["exec", "box", "ping", "-c", "1", "-W", "5", "peer"]);
+    lighter.ok(["rm", "-f", "two"]);
+    lighter.ok(["rm", "-f", "box"]);
+    lighter.ok(["network", "rm", "way-a", "way-b"]);
+    assert!(before.ends_with("eth0") && first.ends_with("eth1"), "{before} / {first}");
+    assert_eq!((back, low), (before.clone(), before), "what was left, and what is of less worth");
+    assert_eq!(shown, "-1\n");
+    assert_eq!(peer.code, 0, "{}", peer.all());
+    assert!(links.out.contains("lan7"), "{}", links.all());
+}
+
+#[test]
+fn what_is_wished_of_a_network_is_checked() {
+    let lighter = Lighter::with_busybox();
+    let refused = |network: &str, words: &str| {
+        let said = lighter.refused(["create", "--network", network, "busybox", "true"]);
+        assert!(said.contains(words), "{said}");
+    };
+    refused("name=x,gw-priority=y", "invalid gw-priority (y)");
+    refused("name=x,driver-opt=y", "invalid key value pair format in driver options");
+    let twice = lighter.refused(["create", "--network", "x", "--network", "x", "busybox", "true"]);
+    assert!(twice.contains("network \"x\" is specified multiple times"), "{twice}");
+    let option = lighter.refused(["network", "connect", "--driver-opt", "x", "net", "box"]);
+    assert!(option.contains("invalid key/value pair format in driver options"), "{option}");
+}
+
+#[test]
+fn the_build_cache_under_filters() {
+    let lighter = Lighter::with_busybox();
+    lighter.build("made", "FROM busybox\nRUN echo one > /one\n", &[]);
+    let count = |filter: &str| {
+        lighter.ok(["buildx", "du", "--filter", filter, "--format", "{{.ID}}"]).lines().count()
+    };
+    assert!(count("description~=RUN") == 1 && count("description~=COPY") == 0);
+    assert!(count("type=regular") > 0 && count("type=exec.cachemount") == 0);
+    assert!(lighter.ok(["buildx", "du", "--verbose"]).contains("Type:         regular\n"));
+    assert!(lighter.refused(["buildx", "du", "--filter", "nope=1"]).contains("filter"));
+}
+
+#[test]
+fn flags_that_are_none_are_told_as_such() {
+    let lighter = Lighter::with_busybox();
+    for verb in ["cp", "top"] {
+        let said = lighter.refused([verb, "--nosuchflag", "x"]);
+        assert!(said.contains("unknown flag: --nosuchflag"), "{said}");
+    }
+}

@@ -1,6 +1,7 @@
 //! One file per verb: calls the engine and renders what comes back.
 
 mod build;
+mod build_cache;
 mod builder;
 mod buildx;
 mod check;

@@ -51,8 +51,14 @@ pub(crate) struct DiskUsage {
     /// Override the configured builder instance (lighter has one: "default")
     #[arg(long)]
     pub(crate) builder: Option<String>,
+    /// Provide filter values: id, type or description, with =, != or ~=, and until=24h
+    #[arg(long, value_name = "filter", value_parser = crate::args::value::filter)]
+    pub(crate) filter: Vec<String>,
     #[arg(long, help = FORMAT_LIST)]
     pub(crate) format: Option<String>,
+    /// Everything about each record
+    #[arg(long)]
+    pub(crate) verbose: bool,
 }
 
 impl Arguments for DiskUsage {

@@ -1,9 +1,7 @@
 //! `builder`: the build cache, cache mounts, and the history of builds.
 
 use super::build::shell;
-use crate::args::builder::{
-    Debug, DiskUsage, Explain, HistoryLogs, HistoryLs, HistoryRm, MountsLs, MountsRm,
-};
+use crate::args::builder::{Debug, Explain, HistoryLogs, HistoryLs, HistoryRm, MountsLs, MountsRm};
 use crate::failure::Failure;
 use crate::render::listing::Listing;
 use crate::render::progress::{self, Mode};
@@ -31,50 +29,6 @@ pub(crate) fn only_default(builder: Option<&str>) -> Result<(), Failure> {
         Some(name) => {
             Err(Failure::new(format!("ERROR: no builder {name:?} found: lighter has one, \"default\"")))
         }
-    }
-}
-
-impl Verb for DiskUsage {
-    fn run(self, session: &Session) -> Result<u8, Failure> {
-        only_default(self.builder.as_deref())?;
-        let store = session.open_store()?;
-        let usage = store.usage().map_err(|error| Failure::because(&error))?;
-        let now = Timestamp::now();
-        let rows: Vec<Value> = usage
-            .steps
-            .iter()
-            .map(|step| {
-                let shared = if step.shared { "*" } else { "" };
-                json!({
-                    "ID": step.key.short(), "Reclaimable": (!step.in_use).to_string(),
-                    "Size": format!("{}{shared}", units::size(step.size_bytes)), "LastUsedAt": ago(step.last_used, now),
-                    "Description": step.description,
-                })
-            })
-            .chain(usage.mounts.iter().map(|mount| {
-                json!({
-                    "ID": mount.id, "Reclaimable": (!mount.in_use).to_string(), "Size": units::size(mount.size_bytes),
-                    "LastUsedAt": mount.last_used.map(|time| ago(time, now)).unwrap_or_default(), "Description": "cache mount",
-                })
-            }))
-            .collect();
-        let listing = Listing {
-            table: "{{.ID}}\t{{.Reclaimable}}\t{{.Size}}\t{{.LastUsedAt}}",
-            quiet: "{{.ID}}",
-            headings: &[
-                ("ID", "ID"),
-                ("Reclaimable", "RECLAIMABLE"),
-                ("Size", "SIZE"),
-                ("LastUsedAt", "LAST ACCESSED"),
-                ("Description", "DESCRIPTION"),
-            ],
-            methods: &[],
-        };
-        let mut text = listing.render(self.format.as_deref(), false, &rows)?;
-        if self.format.is_none() {
-            let _ = writeln!(text, "Total:\t\t{}", units::size(usage.cache_bytes));
-        }
-        session.print(&text).map(|()| 0)
     }
 }
 
@@ -294,6 +248,7 @@ fn events(store: &Store, id: &BuildId) -> Result<Vec<Event>, Failure> {
     Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
 }
 
-fn ago(time: SystemTime, now: Timestamp) -> String {
+/// How long ago something was.
+pub(crate) fn ago(time: SystemTime, now: Timestamp) -> String {
     Timestamp::try_from(time).map_or_else(|_| "N/A".to_owned(), |time| units::age(time, now))
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use lighter_build::{Event, Explanation, Finish, KeptRoot, Reason, StoreError, compare_keys};
+use lighter_build::{
+    Event, EventKind, Explanation, Finish, KeptRoot, Reason, StoreError, Vertex, compare_keys,
+};
 use lighter_image::Digest;
 use lighter_store::{BuildDir, BuildId, FileError, FindBuildError, RecordError, Store};
 use serde::{Deserialize, Serialize};
@@ -196,7 +198,61 @@ pub(super) struct Journal {
 
 struct Place {
     build: BuildDir,
-    events: Mutex<BufWriter<File>>,
+    events: Mutex<Lines>,
+}
+
+/// How much of a step's output is kept.
+const LONGEST_OUTPUT_BYTES: usize = 2 << 20;
+
+/// The file, and how much each step has written into it so far.
+struct Lines<W: Write = BufWriter<File>> {
+    file: W,
+    output_bytes: BTreeMap<Vertex, usize>,
+}
+
+impl<W: Write> Lines<W> {
+    fn write(&mut self, event: &Event) -> std::io::Result<()> {
+        let clipped;
+        let event = match &event.kind {
+            EventKind::Output { stream, bytes } => match self.clip(event.vertex, bytes) {
+                Clip::Whole => event,
+                Clip::Nothing => return Ok(()),
+                Clip::Head(bytes) => {
+                    clipped = Event { kind: EventKind::Output { stream: *stream, bytes }, ..event.clone() };
+                    &clipped
+                }
+            },
+            _ => event,
+        };
+        serde_json::to_writer(&mut self.file, event)?;
+        self.file.write_all(b"\n")
+    }
+
+    /// What is kept of a piece of output: the first two MiB of each step, and a word that there was more.
+    fn clip(&mut self, vertex: Vertex, bytes: &[u8]) -> Clip {
+        let written = self.output_bytes.entry(vertex).or_default();
+        let left = LONGEST_OUTPUT_BYTES.checked_sub(*written);
+        *written += bytes.len();
+        match left {
+            Some(left) if bytes.len() <= left => Clip::Whole,
+            Some(left) => {
+                let mut head = bytes[..left].to_vec();
+                if !head.is_empty() && !head.ends_with(b"\n") {
+                    head.push(b'\n');
+                }
+                head.extend_from_slice(b"[output clipped, log limit 2MiB reached]\n");
+                Clip::Head(head)
+            }
+            None => Clip::Nothing,
+        }
+    }
+}
+
+/// What is kept of a piece of output.
+enum Clip {
+    Whole,
+    Head(Vec<u8>),
+    Nothing,
 }
 
 impl Journal {
@@ -209,7 +265,10 @@ impl Journal {
             Err(error) => return Err(error.into()),
         };
         let place = match File::create(build.dir.join("events")) {
-            Ok(file) => Some(Place { build, events: Mutex::new(BufWriter::with_capacity(64 << 10, file)) }),
+            Ok(file) => {
+                let file = BufWriter::with_capacity(64 << 10, file);
+                Some(Place { build, events: Mutex::new(Lines { file, output_bytes: BTreeMap::new() }) })
+            }
             Err(error) => {
                 tracing::warn!(%error, "this build has no history");
                 None
@@ -227,10 +286,7 @@ impl Journal {
     pub(super) fn write(&self, event: &Event) {
         let Some(place) = &self.place else { return };
         let mut events = place.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = serde_json::to_writer(&mut *events, event)
-            .map_err(std::io::Error::from)
-            .and_then(|()| events.write_all(b"\n"));
-        if let Err(error) = written {
+        if let Err(error) = events.write(event) {
             tracing::warn!(%error, "an event is missing in the history");
         }
     }
@@ -247,7 +303,7 @@ impl Journal {
     ) -> Option<BuildId> {
         let place = self.place?;
         let events = place.events.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = events.into_inner() {
+        if let Err(error) = events.file.into_inner() {
             tracing::warn!(error = %error.error(), "the history of this build is not whole");
         }
         let context = match &request.context {
@@ -284,4 +340,29 @@ impl Journal {
 
 fn is_read_only(error: &lighter_store::FileError) -> bool {
     matches!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lighter_build::Stream;
+    use std::time::Duration;
+
+    #[test]
+    fn the_first_two_mebibytes_of_each_step_are_kept() {
+        let mut lines = Lines { file: Vec::new(), output_bytes: BTreeMap::new() };
+        let mut told = |vertex, length: usize| {
+            let kind = EventKind::Output { stream: Stream::Stdout, bytes: vec![b'x'; length] };
+            lines.write(&Event { vertex: Vertex(vertex), at: Duration::ZERO, kind }).expect("written");
+            String::from_utf8(std::mem::take(&mut lines.file)).expect("text")
+        };
+        assert!(told(1, 1 << 20).len() > 1 << 20);
+        assert!(told(1, 1 << 20).len() > 1 << 20, "to the last byte");
+        assert!(told(2, 10).contains("xxxxxxxxxx"), "another step has its own");
+        let more = told(1, 3);
+        assert!(more.contains("[output clipped, log limit 2MiB reached]") && !more.contains("xxx"), "{more}");
+        assert_eq!(told(1, 3), "", "it is said once");
+        let whole = told(3, (2 << 20) + 5);
+        assert!(whole.contains("x\\n[output clipped") && whole.len() < (2 << 20) + 200, "{}", whole.len());
+    }
 }

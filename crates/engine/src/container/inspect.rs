@@ -513,14 +513,15 @@ fn endpoint(store: &Store, container: &Container, state: Option<&EndpointState>,
         .map(|wish| names_of(container, wish));
     let aliases = wish.map(|wish| wish.aliases.clone()).unwrap_or_default();
     let by_hand = wish.is_some_and(|wish| wish.by_hand);
+    let options = wish.map(|wish| wish.driver_options.clone()).unwrap_or_default();
     let six = state.and_then(six_of);
     json!({
         "IPAMConfig": wish.map_or(Value::Null, wished_addresses),
-        "Links": Value::Null,
+        "Links": none_if_empty(wish.map(|wish| wish.links.clone()).unwrap_or_default()),
         "Aliases": if by_hand { json!(aliases) } else { none_if_empty(aliases) },
         "MacAddress": state.map(hardware_address).unwrap_or_default(),
-        "DriverOpts": if by_hand { json!({}) } else { Value::Null },
-        "GwPriority": 0,
+        "DriverOpts": if by_hand || !options.is_empty() { json!(options) } else { Value::Null },
+        "GwPriority": wish.map_or(0, |wish| wish.gateway_priority),
         "NetworkID": id.unwrap_or_default(),
         "EndpointID": state.map(|one| one.endpoint.host_interface.clone()).unwrap_or_default(),
         "Gateway": state.map(|one| one.endpoint.gateway.to_string()).unwrap_or_default(),

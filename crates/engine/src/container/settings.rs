@@ -262,9 +262,45 @@ pub struct NetworkWish {
     pub by_hand: bool,
     /// The hardware address that it must have, as text.
     pub hardware_address: Option<String>,
+    /// Of several networks the one with the highest leads to everywhere else.
+    #[serde(default)]
+    pub gateway_priority: i64,
+    /// `--driver-opt`.
+    #[serde(default)]
+    pub driver_options: BTreeMap<String, String>,
+    /// `--link` of `network connect`, as they were given.
+    #[serde(default)]
+    pub links: Vec<String>,
 }
 
 impl NetworkWish {
+    /// The name that its link in the container is to have, where one is wished for.
+    pub(super) fn interface(&self) -> Option<&str> {
+        self.driver_options.get("com.docker.network.endpoint.ifname").map(String::as_str)
+    }
+
+    /// What is to be set for its link, by the path below `/proc/sys`, for a link of this name.
+    ///
+    /// # Errors
+    /// One that is not about a link, as it was given.
+    pub(super) fn switches(&self, interface: &str) -> Result<Vec<(String, String)>, String> {
+        let given = self.driver_options.get("com.docker.network.endpoint.sysctls");
+        let given = given.into_iter().flat_map(|text| text.split(',')).filter(|text| !text.is_empty());
+        given
+            .map(|text| {
+                let (name, value) = text.split_once('=').ok_or_else(|| text.to_owned())?;
+                match name.split('.').collect::<Vec<_>>()[..] {
+                    ["net", family @ ("ipv4" | "ipv6" | "mpls"), kind, "IFNAME", switch]
+                        if [kind, switch].iter().all(|word| !word.is_empty() && !word.contains('/')) =>
+                    {
+                        Ok((format!("net/{family}/{kind}/{interface}/{switch}"), value.to_owned()))
+                    }
+                    _ => Err(text.to_owned()),
+                }
+            })
+            .collect()
+    }
+
     /// A place on a network, and nothing special.
     pub fn of(network: &str) -> Self {
         Self { network: network.to_owned(), ..Self::default() }

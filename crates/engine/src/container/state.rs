@@ -137,6 +137,12 @@ pub struct EndpointState {
     /// Whether it is so in IPv6.
     #[serde(default)]
     pub leads_out6: bool,
+    /// Whether the network is cut off from everything else.
+    #[serde(default)]
+    pub internal: bool,
+    /// Of several networks the one with the highest leads out.
+    #[serde(default)]
+    pub gateway_priority: i64,
 }
 
 /// A container's health.

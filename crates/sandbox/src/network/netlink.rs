@@ -46,6 +46,8 @@ pub(crate) enum Intent {
     Plain,
     /// Create; that it exists already is an error.
     Create,
+    /// Create, in the place of what exists already.
+    Replace,
     /// Create, behind what exists already (rules: at the end of their chain).
     Append,
 }
@@ -55,6 +57,7 @@ impl Intent {
         match self {
             Self::Plain => 0,
             Self::Create => 0x400 | 0x200,
+            Self::Replace => 0x400 | 0x100,
             Self::Append => 0x400 | 0x800,
         }
     }

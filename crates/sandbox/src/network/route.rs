@@ -235,18 +235,28 @@ pub(crate) fn add_default_route(
     index: LinkIndex,
     gateway: IpAddr,
 ) -> Result<(), NetlinkError> {
+    match socket.request(default_route(Intent::Create, index, gateway)) {
+        Err(error) if !error.is(Errno::EXIST) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a link lead to everywhere of the gateway's family, and no other link any more.
+pub(crate) fn replace_default_route(
+    socket: &Socket,
+    index: LinkIndex,
+    gateway: IpAddr,
+) -> Result<(), NetlinkError> {
+    socket.request(default_route(Intent::Replace, index, gateway)).map(drop)
+}
+
+fn default_route(intent: Intent, index: LinkIndex, gateway: IpAddr) -> Message {
     let (family, octets) = match gateway {
         IpAddr::V4(address) => (INET, address.octets().to_vec()),
         IpAddr::V6(address) => (INET6, address.octets().to_vec()),
     };
     let fixed = [family, 0, 0, 0, MAIN_TABLE, PROTOCOL_BOOT, 0, UNICAST, 0, 0, 0, 0];
-    let message = Message::new(NEW_ROUTE, Intent::Create, &fixed)
-        .attribute(ROUTE_GATEWAY, &octets)
-        .host_u32(ROUTE_OUT_LINK, index);
-    match socket.request(message) {
-        Err(error) if !error.is(Errno::EXIST) => Err(error),
-        _ => Ok(()),
-    }
+    Message::new(NEW_ROUTE, intent, &fixed).attribute(ROUTE_GATEWAY, &octets).host_u32(ROUTE_OUT_LINK, index)
 }
 
 /// One IPv4 route outside the kernel's own table.

@@ -14,9 +14,9 @@ pub(crate) struct Copy {
     /// Suppress progress output during copy
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    #[arg(required = true, allow_hyphen_values = true)]
+    #[arg(required = true)]
     pub(crate) source: String,
-    #[arg(required = true, allow_hyphen_values = true)]
+    #[arg(required = true)]
     pub(crate) destination: String,
 }
 

@@ -143,11 +143,26 @@ pub(crate) struct NetworkConnect {
     /// Add network-scoped alias for the container
     #[arg(long, value_name = "strings")]
     pub(crate) alias: Vec<String>,
+    /// Driver options for the network
+    #[arg(long, value_name = "strings")]
+    pub(crate) driver_opt: Vec<String>,
+    /// Highest gw-priority provides the default gateway. Accepts positive and negative values
+    #[arg(
+        long,
+        value_name = "int",
+        default_value_t = 0,
+        allow_hyphen_values = true,
+        hide_default_value = true
+    )]
+    pub(crate) gw_priority: i64,
     /// IPv4 address (e.g., "172.30.100.104")
     #[arg(long)]
     pub(crate) ip: Option<String>,
     #[arg(long, help = "IPv6 address (e.g., \"2001:db8::33\")")]
     pub(crate) ip6: Option<String>,
+    /// Add link to another container
+    #[arg(long, value_name = "list")]
+    pub(crate) link: Vec<String>,
     #[arg(required = true)]
     pub(crate) network: String,
     #[arg(required = true)]

@@ -241,12 +241,36 @@ impl Verb for NetworkConnect {
             address,
             address6,
             by_hand: true,
+            gateway_priority: self.gw_priority,
+            driver_options: self
+                .driver_opt
+                .iter()
+                .map(|text| driver_option(text))
+                .collect::<Result<_, _>>()?,
+            links: self.link.iter().map(|text| link(text)).collect::<Result<_, _>>()?,
             ..NetworkWish::of(&self.network)
         };
         let store = session.open_store()?;
         let connected = container::connect_network(&store, &self.network, &self.container, wish);
         connected.map(|()| 0).map_err(|error| told(&error))
     }
+}
+
+/// `KEY=VALUE`.
+fn driver_option(text: &str) -> Result<(String, String), Failure> {
+    let option = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let (key, value) =
+        option.ok_or_else(|| Failure::new("invalid key/value pair format in driver options"))?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// `CONTAINER` or `CONTAINER:ALIAS`.
+fn link(text: &str) -> Result<String, Failure> {
+    let parts: Vec<&str> = text.split(':').collect();
+    if parts.len() > 2 || parts.iter().any(|part| part.is_empty()) {
+        return Err(Failure::new(format!("bad format for links: {text}")).with_code(125));
+    }
+    Ok(text.to_owned())
 }
 
 impl Verb for NetworkDisconnect {

@@ -10,7 +10,7 @@ use lighter_engine::container::{
     Resource, RestartPolicy, Rlimit, Sharing,
 };
 use lighter_image::Healthcheck;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a container cannot be asked for.
 #[derive(Debug)]
@@ -247,19 +247,9 @@ fn networks(options: &Options) -> Result<(NetworkChoice, Vec<NetworkWish>), Refu
         first.address6 = Some(ip.parse().map_err(invalid)?);
     }
     first.hardware_address = options.mac_address.clone().or(first.hardware_address.take());
-    let choice = match first.network.as_str() {
-        "default" | "bridge" => NetworkChoice::Bridge,
-        "host" => NetworkChoice::Host,
-        "none" => NetworkChoice::None,
-        name => match name.strip_prefix("container:") {
-            Some("") => {
-                return Err(Refusal::Engine("invalid container format container:<name|id>".to_owned()));
-            }
-            Some(other) => NetworkChoice::Container(other.to_owned()),
-            None => NetworkChoice::Named(name.to_owned()),
-        },
-    };
+    let choice = choice(&first.network)?;
     let on_bridges = matches!(choice, NetworkChoice::Bridge | NetworkChoice::Named(_));
+    once_each(&wishes)?;
     let own = |wish: &NetworkWish| {
         !matches!(wish.network.as_str(), "default" | "bridge" | "host" | "none")
             && !wish.network.starts_with("container:")
@@ -289,6 +279,31 @@ fn networks(options: &Options) -> Result<(NetworkChoice, Vec<NetworkWish>), Refu
         wishes.clear();
     }
     Ok((choice, wishes))
+}
+
+/// What a network's name chooses.
+fn choice(name: &str) -> Result<NetworkChoice, Refusal> {
+    Ok(match name {
+        "default" | "bridge" => NetworkChoice::Bridge,
+        "host" => NetworkChoice::Host,
+        "none" => NetworkChoice::None,
+        name => match name.strip_prefix("container:") {
+            Some("") => {
+                return Err(Refusal::Engine("invalid container format container:<name|id>".to_owned()));
+            }
+            Some(other) => NetworkChoice::Container(other.to_owned()),
+            None => NetworkChoice::Named(name.to_owned()),
+        },
+    })
+}
+
+/// No container is on a network twice.
+fn once_each(wishes: &[NetworkWish]) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    match wishes.iter().find(|wish| !seen.insert(&wish.network)) {
+        Some(twice) => Err(format!("network {:?} is specified multiple times", twice.network).into()),
+        None => Ok(()),
+    }
 }
 
 /// A container in the network of another has its name, its files and its ports.
@@ -328,6 +343,16 @@ fn network(text: &str) -> Result<NetworkWish, String> {
                 wish.address6 = Some(value.parse().map_err(|_| format!("invalid IPv6 address: {value}"))?);
             }
             "mac-address" => wish.hardware_address = Some(value.to_owned()),
+            "gw-priority" => {
+                let invalid = |_| format!("invalid gw-priority ({value}): invalid syntax");
+                wish.gateway_priority = value.parse().map_err(invalid)?;
+            }
+            "driver-opt" => {
+                let pair = value.split_once('=').filter(|(key, _)| !key.is_empty());
+                let (key, value) =
+                    pair.ok_or_else(|| "invalid key value pair format in driver options".to_owned())?;
+                wish.driver_options.insert(key.trim().to_ascii_lowercase(), value.trim().to_owned());
+            }
             _ => return Err(format!("unsupported network option '{key}'")),
         }
     }

@@ -14,8 +14,12 @@ const DISTANCE: usize = 3;
 
 impl Verb for Top {
     fn run(self, session: &Session) -> Result<u8, Failure> {
-        let store = session.open_store()?;
         let (name, args) = self.words.split_first().ok_or_else(|| Failure::new("no container"))?;
+        if name.starts_with('-') {
+            let text = format!("unknown flag: {name}\n\nRun 'lighter top --help' for more information");
+            return Err(Failure::new(text).with_code(125));
+        }
+        let store = session.open_store()?;
         let processes = container::top(&store, name, args).map_err(|error| told(&error))?;
         let rows: Vec<&Vec<String>> = std::iter::once(&processes.titles).chain(&processes.rows).collect();
         session.print(&aligned(&rows)).map(|()| 0)

@@ -48,6 +48,13 @@ pub(crate) enum JoinError {
          connecting to networks with user configured subnets"
     )]
     NoOwnSubnet(String),
+    #[error(
+        "invalid config for network {0}: invalid endpoint settings:\nunrecognised network interface sysctl '{1}'; represent \
+         'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
+    )]
+    Switch(String, String),
+    #[error("setting {name}")]
+    Set { name: String, source: std::io::Error },
     #[error("invalid hardware address `{0}`")]
     HardwareAddress(String),
     #[error("container is already connected to network {0}")]
@@ -103,6 +110,7 @@ impl Joined {
                 other => other?,
             }
         }
+        joined.choose_way_out(store)?;
         joined.publish(settings)?;
         joined.respond(store, runtime, settings)?;
         Ok(joined)
@@ -143,7 +151,12 @@ impl Joined {
         let Some(namespace) = &self.namespace else { return Err(JoinError::NoBridges) };
         let free = (0..).map(|number| format!("{}{number}", record.link_prefix()));
         let is_taken = |name: &String| self.endpoints.values().any(|one| one.endpoint.interface == *name);
-        let interface = free.into_iter().find(|name| !is_taken(name)).unwrap_or_default();
+        let interface = match wish.interface() {
+            Some(name) => name.to_owned(),
+            None => free.into_iter().find(|name| !is_taken(name)).unwrap_or_default(),
+        };
+        let switches =
+            wish.switches(&interface).map_err(|text| JoinError::Switch(record.name.clone(), text))?;
         let has_way_out = self.endpoints.values().any(|one| one.leads_out);
         let has_way_out6 = self.endpoints.values().any(|one| one.leads_out6);
         let attachment = Attachment {
@@ -156,6 +169,10 @@ impl Joined {
         };
         let bridge = bridge_of(&record, runtime);
         let endpoint = bridge.attach(namespace, &attachment)?;
+        if let Err(error) = set(namespace, &switches) {
+            endpoint.detach()?;
+            return Err(error);
+        }
         let aliases = names_of(container, wish);
         if record.name != DEFAULT {
             bridge.names(&record.name).register(&endpoint, &aliases)?;
@@ -165,9 +182,43 @@ impl Joined {
             self.host_binding = record.host_binding();
         }
         let leads_out6 = attachment.default_route6 && endpoint.six.is_some();
-        let network_id = record.id.clone();
-        let state = EndpointState { network_id, endpoint, aliases, leads_out, leads_out6 };
+        let state = EndpointState {
+            network_id: record.id.clone(),
+            endpoint,
+            aliases,
+            leads_out,
+            leads_out6,
+            internal: record.internal,
+            gateway_priority: wish.gateway_priority,
+        };
         self.endpoints.insert(record.name, state);
+        Ok(())
+    }
+
+    /// Of several networks, the one with the highest priority leads out; of equals, the first by name.
+    fn choose_way_out(&mut self, store: &Store) -> Result<(), JoinError> {
+        let Some(namespace) = &self.namespace else { return Ok(()) };
+        let first = |six: bool| {
+            let mut able: Vec<_> = self
+                .endpoints
+                .iter()
+                .filter(|(_, one)| !one.internal && (!six || one.endpoint.six.is_some()))
+                .collect();
+            able.sort_by_key(|(_, one)| std::cmp::Reverse(one.gateway_priority));
+            able.first().map(|(name, _)| (*name).clone())
+        };
+        let (four, six) = (first(false), first(true));
+        for (name, one) in &mut self.endpoints {
+            let (leads, leads6) = (four.as_ref() == Some(name), six.as_ref() == Some(name));
+            if leads && !one.leads_out {
+                one.endpoint.lead_out(namespace, false)?;
+                self.host_binding = look_up(store, name)?.host_binding();
+            }
+            if leads6 && !one.leads_out6 {
+                one.endpoint.lead_out(namespace, true)?;
+            }
+            (one.leads_out, one.leads_out6) = (leads, leads6);
+        }
         Ok(())
     }
 
@@ -227,7 +278,10 @@ impl Joined {
         wish: &NetworkWish,
     ) -> Result<(), JoinError> {
         self.attach(store, runtime, container, wish)?;
-        self.changed(store, runtime, container)
+        self.choose_way_out(store)?;
+        self.changed(store, runtime, container)?;
+        let paths = store.container_paths(&container.record.id);
+        Ok(spec::links_added(&links_of(store, std::slice::from_ref(wish)), &paths).map_err(Box::new)?)
     }
 
     fn changed(&mut self, store: &Store, runtime: &Path, container: &Container) -> Result<(), JoinError> {
@@ -258,6 +312,7 @@ impl Joined {
         let left = self.endpoints.remove(network).ok_or_else(not_connected)?;
         unregister(store, runtime, network, &left.endpoint);
         left.endpoint.detach()?;
+        self.choose_way_out(store)?;
         self.changed(store, runtime, container)
     }
 
@@ -298,6 +353,7 @@ impl Joined {
                 links.push((other.record.name, address));
             }
         }
+        links.extend(links_of(store, &container.state.settings.host.networks));
         Ok(Place {
             network: self.network.clone().unwrap_or(Network::None),
             addresses: match self.addresses() {
@@ -311,6 +367,29 @@ impl Joined {
             variables: links::variables(container, &linked),
         })
     }
+}
+
+/// The names that were wished for others on single networks, and where those are; who is not there has none.
+fn links_of(store: &Store, wishes: &[NetworkWish]) -> Vec<(String, IpAddr)> {
+    let mut links = Vec::new();
+    for (wish, link) in wishes.iter().flat_map(|wish| wish.links.iter().map(move |link| (wish, link))) {
+        let (name, alias) = link.split_once(':').unwrap_or((link, link));
+        let other = super::super::state::find(store, name).ok().and_then(|other| other.state.network);
+        let place = other.and_then(|network| network.endpoints.get(&wish.network).cloned());
+        links.extend(place.map(|place| (alias.to_owned(), IpAddr::V4(place.endpoint.address))));
+    }
+    links
+}
+
+/// Sets what is wished for a link.
+fn set(namespace: &NetNs, switches: &[(String, String)]) -> Result<(), JoinError> {
+    for (name, value) in switches {
+        let path = Path::new("/proc/sys").join(name);
+        if let Err(source) = namespace.run(|| std::fs::write(&path, value))? {
+            return Err(JoinError::Set { name: name.clone(), source });
+        }
+    }
+    Ok(())
 }
 
 /// Who wants an address must be on a network that was made with addresses.

@@ -482,6 +482,20 @@ pub(super) fn network_changed(
     write(&paths.dir.join("resolv.conf"), &resolv_conf(settings, has_names))
 }
 
+/// Adds names to the hosts of a running container.
+pub(super) fn links_added(links: &[(String, IpAddr)], paths: &ContainerPaths) -> Result<(), SpecError> {
+    if links.is_empty() {
+        return Ok(());
+    }
+    let path = paths.dir.join("hosts");
+    let mut text =
+        fs::read_to_string(&path).map_err(|source| SpecError::File { path: path.clone(), source })?;
+    for (name, address) in links {
+        text.extend([address.to_string().as_str(), "\t", name, "\n"]);
+    }
+    write(&path, &text)
+}
+
 /// Writes one of the files that every container has. All of its users may read a new one, whatever the umask.
 fn write(path: &Path, text: &str) -> Result<(), SpecError> {
     use std::os::unix::fs::PermissionsExt as _;

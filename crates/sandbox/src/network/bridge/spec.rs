@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::netlink::Socket;
+use super::super::namespace::NetNs;
+use super::super::netlink::{NetlinkError, Socket};
 use super::super::route;
 use super::super::subnet::{Subnet, Subnet6};
 use super::{BRIDGE_PREFIX, BridgeError, DEFAULT_BRIDGE, LINK_NAME_LEN};
@@ -133,6 +134,21 @@ impl Endpoint {
     pub fn is_alive(&self) -> Result<bool, BridgeError> {
         let socket = Socket::route().map_err(BridgeError::Links)?;
         Ok(route::link(&socket, &self.host_interface).map_err(BridgeError::Links)?.is_some())
+    }
+
+    /// Makes this the namespace's way to everywhere else in the place of another; with `six` in IPv6.
+    ///
+    /// # Errors
+    /// [`BridgeError::Attach`] when the kernel refuses.
+    pub fn lead_out(&self, namespace: &NetNs, six: bool) -> Result<(), BridgeError> {
+        let gateway = if six { self.gateway6.map(IpAddr::V6) } else { Some(IpAddr::V4(self.gateway)) };
+        let Some(gateway) = gateway else { return Ok(()) };
+        let lead = || {
+            let socket = namespace.route();
+            let link = route::link(socket, &self.interface)?.ok_or(NetlinkError::Malformed)?;
+            route::replace_default_route(socket, link.index, gateway)
+        };
+        lead().map_err(|source| BridgeError::Attach { bridge: self.host_interface.clone(), source })
     }
 
     /// Takes the namespace off the bridge; that it is off already is no error.
