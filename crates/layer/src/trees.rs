@@ -29,6 +29,13 @@ pub(crate) fn grow(root: &Path, notation: &[&str]) {
             if mode.is_some_and(|mode| mode.ends_with('/')) { format!("{name}/") } else { name.into() };
         let mode = mode.map(|mode| mode.trim_end_matches('/'));
         let path = root.join(&name);
+        // links may point anywhere, and what is made must not be there
+        let itself = root.join(name.trim_end_matches('/'));
+        let holders = itself.ancestors().skip(usize::from(!name.ends_with('/')));
+        let first = rest.strip_prefix('&').map(|first| root.join(first)).unwrap_or_default();
+        let is_inside = |path: &Path| path.starts_with(root) && path != root;
+        let leads_out = holders.chain(first.ancestors()).filter(|path| is_inside(path)).any(Path::is_symlink);
+        assert!(!leads_out, "`{text}` leads through a link");
         let parent = if name.ends_with('/') { &*path } else { path.parent().unwrap() };
         std::fs::create_dir_all(parent).unwrap();
         let dir = std::fs::File::open(path.parent().unwrap()).unwrap();
