@@ -49,6 +49,16 @@ RUN --mount=type=cache,id=c,target=/c ls /c/d > /whole\n";
 }
 
 #[test]
+fn a_pipe_is_added_as_it_is_copied() {
+    let lighter = Lighter::with_busybox();
+    let context = lighter
+        .context("FROM busybox\nADD pipe /x/\nCOPY pipe /y/\nRUN test -p /x/pipe -a -p /y/pipe\n", &[]);
+    let made = std::process::Command::new("mkfifo").arg(context.join("pipe")).status().expect("mkfifo");
+    assert!(made.success());
+    lighter.ok(["build", context.to_str().expect("text")]);
+}
+
+#[test]
 fn a_variable_without_a_name_is_given_to_no_command() {
     let lighter = Lighter::with_busybox();
     let said = lighter.build_refused("FROM busybox\nENV $NOTHING=1\nRUN true\n", &[]);

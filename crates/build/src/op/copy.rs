@@ -12,8 +12,8 @@ use lighter_image::ImagePath;
 use lighter_layer::compress::Decoder;
 use lighter_layer::{
     Copied, CopyOptions, Destination, Earlier, Extent, ExtractOptions, Filter, Inventory, LayerWriter,
-    Listing, Metadata, ModeChange, NewFolders, OpenLayer, Packed, Timestamp, View, WriteError, copy,
-    copy_over, extract_archive, is_archive,
+    Listing, Metadata, ModeChange, NewFolders, OpenLayer, Packed, Timestamp, View, ViewError, WriteError,
+    copy, copy_over, extract_archive, is_archive,
 };
 use lighter_store::Scratch;
 
@@ -335,8 +335,12 @@ impl Job<'_> {
 
     /// A local archive is unpacked; `false` where it is none.
     fn unpack(&self, selected: &Selected) -> Result<bool, StepError> {
-        let file = self.from.open_file(&selected.real)?;
-        self.unpack_file(&file, &selected.named.to_string())
+        match self.from.open_file(&selected.real) {
+            Ok(file) => self.unpack_file(&file, &selected.named.to_string()),
+            // a pipe or a device, which is copied
+            Err(ViewError::WrongKind { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// An archive is unpacked, packed or not; `false` for any other file.
