@@ -43,10 +43,10 @@ fn what_occupies_the_disk_under_a_template() {
     lighter.ok(["volume", "create", "v1"]);
     let shown =
         lighter.ok(["system", "df", "-v", "--format", "{{range .Volumes}}{{.Name}} {{.Links}}{{end}}"]);
-    assert_eq!(shown, "v1 0\n");
+    assert_eq!(shown, "v1 0");
     let shown =
         lighter.ok(["system", "df", "-v", "--format", "{{range .Images}}{{.Repository}}:{{.Tag}}{{end}}"]);
-    assert_eq!(shown, "busybox:latest\n");
+    assert_eq!(shown, "busybox:latest");
     let shown = lighter.ok(["system", "df", "-v", "--format", "json"]);
     assert!(shown.starts_with("{\"BuildCache\":[") && shown.contains("\"Volumes\":[{"), "{shown}");
     assert!(lighter.ok(["system", "df", "-v"]).contains("Local Volumes space usage:"));
@@ -184,6 +184,10 @@ fn what_is_wished_of_a_network_is_checked() {
     refused("name=x,driver-opt=y", "invalid key value pair format in driver options");
     let twice = lighter.refused(["create", "--network", "x", "--network", "x", "busybox", "true"]);
     assert!(twice.contains("network \"x\" is specified multiple times"), "{twice}");
+    let none = lighter.refused(["create", "--network", "bridge", "--network", "none", "busybox", "true"]);
+    assert!(none.contains("cannot be connected to multiple networks"), "{none}");
+    let part = ["run", "--mount", "type=volume,dst=/v,volume-subpath=x", "busybox", "true"];
+    assert_eq!(lighter.run(part).code, 125);
     let option = lighter.refused(["network", "connect", "--driver-opt", "x", "net", "box"]);
     assert!(option.contains("invalid key/value pair format in driver options"), "{option}");
 }

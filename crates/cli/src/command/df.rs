@@ -132,7 +132,9 @@ impl Df {
                 let template = format.strip_prefix("table ").unwrap_or(format);
                 let template = template.replace("\\t", "\t").replace("\\n", "\n");
                 let shown = document::formatted(&template, "", &all, &Schema::NOTHING);
-                Ok(shown.map_err(ListingError::from)?)
+                // here Docker ends no line that the template does not end
+                let shown = shown.map_err(ListingError::from)?;
+                Ok(shown.strip_suffix('\n').unwrap_or(&shown).to_owned())
             }
         }
     }

@@ -194,6 +194,9 @@ impl Mount {
                 MountSource::Image { name, layers: Vec::new(), subpath: self.subpath }
             }
             (Kind::Volume, name) => {
+                if !self.subpath.is_empty() && name.as_ref().is_none_or(String::is_empty) {
+                    return Err(fault("must not set Subpath when using anonymous volumes"));
+                }
                 let mut source = volume(name.filter(|name| !name.is_empty()), self.no_copy);
                 if let MountSource::Volume { subpath, labels, options, .. } = &mut source {
                     *subpath = self.subpath;

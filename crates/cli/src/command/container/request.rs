@@ -297,13 +297,22 @@ fn choice(name: &str) -> Result<NetworkChoice, Refusal> {
     })
 }
 
-/// No container is on a network twice.
+/// No container is on a network twice, nor on others beside the host's or none.
 fn once_each(wishes: &[NetworkWish]) -> Result<(), Refusal> {
     let mut seen = BTreeSet::new();
-    match wishes.iter().find(|wish| !seen.insert(&wish.network)) {
-        Some(twice) => Err(format!("network {:?} is specified multiple times", twice.network).into()),
-        None => Ok(()),
+    if let Some(twice) = wishes.iter().find(|wish| !seen.insert(&wish.network)) {
+        return Err(format!("network {:?} is specified multiple times", twice.network).into());
     }
+    let is_built_in =
+        |wish: &NetworkWish| matches!(wish.network.as_str(), "default" | "bridge" | "host" | "none");
+    let alone = wishes.iter().find(|wish| matches!(wish.network.as_str(), "none" | "host"));
+    if let Some(alone) = alone.filter(|_| wishes.len() > 1 && wishes.iter().all(is_built_in)) {
+        let kind = if alone.network == "none" { "private (none)" } else { "host" };
+        return Err(Refusal::Engine(format!(
+            "container cannot be connected to multiple networks with one of the networks in {kind} mode"
+        )));
+    }
+    Ok(())
 }
 
 /// A container in the network of another has its name, its files and its ports.
