@@ -42,7 +42,8 @@ mod volume;
 pub use after_boot::{StartedAgain, start_again};
 pub use change::{ChangeError, rename, update};
 pub use client::{
-    Attachment, ClientError, Feeder, attach, kill, pause, resize, restart, signal, start, stop, wait,
+    Attachment, ClientError, Feeder, attach, kill, pause, resize, restart, signal, start, start_by, stop,
+    wait,
 };
 pub use commit::{CommitContainerError, CommitRequest, commit};
 pub use copy::{CopyError, CopyFlags, copy_from_archive, copy_in, copy_out, copy_to_archive};
@@ -75,7 +76,7 @@ pub use settings::{
     ContainerMount, HostAddress, HostSettings, MountSource, NetworkChoice, NetworkWish,
     ParseRestartPolicyError, PathRate, ResourceLimits, RestartPolicy, Settings, Sharing,
 };
-pub use shim::{LogLine, LogReader, SpecError, Streams, log_path, run_hidden_verb};
+pub use shim::{LogLine, LogReader, SpecError, Streams, WaitingShim, log_path, run_hidden_verb};
 pub use state::{
     Container, Damaged, EndpointState, FindError, Health, HealthProbe, NetworkState, State, Status, all,
     find, neighbour,

@@ -49,7 +49,7 @@ pub use message::{CommandFault, Stage, Warning};
 pub use overlay::try_overlay;
 pub use process::{Exit, Process, WaitError, resize};
 pub use seccomp::{LONGEST_PROFILE_BYTES, ProfileError};
-pub use spawn::{SandboxError, exec_in, hear_of_children, spawn};
+pub use spawn::{SandboxError, exec_in, expect, hear_of_children, spawn};
 pub use spec::{
     Concealed, DEFAULT_SHM_SIZE_BYTES, Device, ExecSpec, Filter, MASKED_PATHS, Mount, MountKind, Namespace,
     Network, Propagation, READONLY_PATHS, Resource, Rlimit, Root, Scratch, Seccomp, Spec, Stub, Tmpfs, User,

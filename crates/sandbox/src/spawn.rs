@@ -113,10 +113,24 @@ pub fn spawn(spec: &Spec, stdio: Stdio) -> Result<Process, SandboxError> {
         Namespace::Private | Namespace::Host => None,
     };
     let order = Order::Run { spec: Box::new(with_reachable_paths(spec)), host: host() };
-    let kind = Kind { namespaces: spec.own_namespaces(), keeper: spec.keeper };
-    let request = Request { kind, pid_namespace, another_follows: spec.another_follows };
+    let request = Request { kind: kind_of(spec), pid_namespace, another_follows: spec.another_follows };
     let process = start(&order, request, stdio)?;
     Ok(if spec.keeper { process.with_keeper() } else { process })
+}
+
+/// Starts what the next [`spawn`] becomes, so that it gets ready while the caller finds out the rest: of the spec, only
+/// whose namespaces are its own needs to be right. Where that turns out to be wrong, it is ended.
+///
+/// Its mount namespace is of this moment: what is mounted later does not show in it.
+pub fn expect(spec: &Spec) {
+    if let Err(error) = spawner::expect(kind_of(spec)) {
+        // the one who wants it is told
+        tracing::debug!(%error, "nothing was made ready");
+    }
+}
+
+fn kind_of(spec: &Spec) -> Kind {
+    Kind { namespaces: spec.own_namespaces(), keeper: spec.keeper }
 }
 
 /// Starts a further process in the sandbox in which the process `target` runs.

@@ -6,7 +6,8 @@
 //! (it would need rights outside its user namespace), so each serves one namespace and stays there.
 //!
 //! A child knows nothing yet of what it is to become: that comes with its order. So where one child is likely to be
-//! followed by another of its kind, a *spare* is started at once, and gets ready while the first one's program runs.
+//! followed by another of its kind, a *spare* is started at once, and gets ready while the first one's program runs. Where
+//! a child is expected before all is known about it, it is started as a spare, too.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,6 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::sys::{self, ChildStack, CloneExec};
@@ -51,14 +53,30 @@ impl Started {
     fn is_alive(&self) -> bool {
         poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&Timespec::default())) == Ok(0)
     }
+
+    /// Ends one that nobody wants.
+    fn end(self) {
+        let ended = pidfd_send_signal(&self.pidfd, Signal::KILL)
+            .and_then(|()| waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED));
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a spare was not ended");
+        }
+    }
 }
 
 type Answer = Result<Started, Errno>;
 
-struct Job {
+enum Job {
+    Start { kind: Kind, another_follows: bool, answer: Sender<Answer> },
+    Expect(Kind),
+}
+
+/// A child that waits for somebody to want it.
+struct Spare {
     kind: Kind,
-    another_follows: bool,
-    answer: Sender<Answer>,
+    started: Started,
+    /// Whether it is of no use to anybody but the first who wants a child.
+    for_first: bool,
 }
 
 /// Which namespace a thread serves: device and inode number, or the process's own.
@@ -69,19 +87,26 @@ static THREADS: Mutex<BTreeMap<Place, SyncSender<Job>>> = Mutex::new(BTreeMap::n
 /// Starts a child from the thread for its PID namespace.
 pub(crate) fn start(request: Request) -> Answer {
     let (sender, answer) = channel();
-    let job = Job { kind: request.kind, another_follows: request.another_follows, answer: sender };
-    let place = request.pid_namespace.as_ref().map(place_of).transpose()?;
-    let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
-    let thread = if let Some(thread) = threads.get(&place) {
-        thread.clone()
-    } else {
-        let thread = new_thread(request.pid_namespace)?;
-        threads.insert(place, thread.clone());
-        thread
-    };
-    drop(threads);
-    thread.send(job).map_err(|_| Errno::CHILD)?;
+    let job = Job::Start { kind: request.kind, another_follows: request.another_follows, answer: sender };
+    thread_for(request.pid_namespace)?.send(job).map_err(|_| Errno::CHILD)?;
     answer.recv().unwrap_or(Err(Errno::CHILD))
+}
+
+/// Starts a child that somebody will soon want, without waiting for it. If the next one is of another kind, it is ended.
+pub(crate) fn expect(kind: Kind) -> Result<(), Errno> {
+    thread_for(None)?.send(Job::Expect(kind)).map_err(|_| Errno::CHILD)
+}
+
+/// The thread for a PID namespace, or for the process's own.
+fn thread_for(namespace: Option<OwnedFd>) -> Result<SyncSender<Job>, Errno> {
+    let place = namespace.as_ref().map(place_of).transpose()?;
+    let mut threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(thread) = threads.get(&place) {
+        return Ok(thread.clone());
+    }
+    let thread = new_thread(namespace)?;
+    threads.insert(place, thread.clone());
+    Ok(thread)
 }
 
 fn place_of(namespace: &OwnedFd) -> Result<(u64, u64), Errno> {
@@ -118,25 +143,40 @@ fn enter(namespace: Option<&OwnedFd>) -> Result<(), Errno> {
 /// Serves for ever: the senders are never dropped.
 fn serve(jobs: &Receiver<Job>) {
     let mut stack = ChildStack::new();
-    let mut spare: Option<(Kind, Started)> = None;
+    let mut spare: Option<Spare> = None;
     while let Ok(job) = jobs.recv() {
-        // one that somebody has ended meanwhile is as good as none
-        let ready = spare.take_if(|(kind, spare)| *kind == job.kind || !spare.is_alive());
-        let answer = match ready {
-            Some((kind, started)) if kind == job.kind && started.is_alive() => Ok(started),
-            _ => clone(job.kind, &mut stack),
-        };
-        if job.answer.send(answer).is_err() {
-            tracing::warn!("nobody waits for a started sandbox");
-        }
-        if job.another_follows && spare.is_none() {
-            let started = clone(job.kind, &mut stack);
-            spare = started
-                .inspect_err(|error| tracing::debug!(%error, "no spare"))
-                .ok()
-                .map(|new| (job.kind, new));
+        match job {
+            Job::Expect(kind) if spare.is_none() => spare = new_spare(kind, true, &mut stack),
+            Job::Expect(_) => {}
+            Job::Start { kind, another_follows, answer } => {
+                let ready = take_spare(&mut spare, kind);
+                if answer.send(ready.map_or_else(|| clone(kind, &mut stack), Ok)).is_err() {
+                    tracing::warn!("nobody waits for a started sandbox");
+                }
+                if another_follows && spare.is_none() {
+                    spare = new_spare(kind, false, &mut stack);
+                }
+            }
         }
     }
+}
+
+fn new_spare(kind: Kind, for_first: bool, stack: &mut ChildStack) -> Option<Spare> {
+    clone(kind, stack).inspect_err(|error| tracing::debug!(%error, "no spare")).ok().map(|started| Spare {
+        kind,
+        started,
+        for_first,
+    })
+}
+
+/// Takes the spare if it is of a kind; one that somebody has ended meanwhile is as good as none.
+fn take_spare(spare: &mut Option<Spare>, kind: Kind) -> Option<Started> {
+    let taken = spare.take_if(|spare| spare.kind == kind || spare.for_first || !spare.started.is_alive())?;
+    if taken.kind == kind && taken.started.is_alive() {
+        return Some(taken.started);
+    }
+    taken.started.end();
+    None
 }
 
 fn clone(kind: Kind, stack: &mut ChildStack) -> Answer {

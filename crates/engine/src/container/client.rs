@@ -11,7 +11,7 @@ use std::time::Duration;
 use lighter_store::{FindContainerError, Store};
 
 use super::message::{self, Frame, Reply, Request};
-use super::shim::{self, SOCKET, Streams};
+use super::shim::{SOCKET, Streams, WaitingShim};
 use super::signal as signals;
 use super::state::{Container, FindError, Status, find, find_whole};
 
@@ -160,6 +160,20 @@ pub fn start(
     text: &str,
     attach: Option<Streams>,
 ) -> Result<Attachment, ClientError> {
+    start_by(None, store, runtime, text, attach)
+}
+
+/// As [`start`], by a shim that waits already, where there is one.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_by(
+    shim: Option<WaitingShim>,
+    store: &Store,
+    runtime: &Path,
+    text: &str,
+    attach: Option<Streams>,
+) -> Result<Attachment, ClientError> {
     let container = find_whole(store, text)?;
     // until it runs, it must not be taken for one that nobody uses
     if !store.hold_container(&container.record.id).map_err(|error| FindError::Record(error.into()))? {
@@ -175,14 +189,16 @@ pub fn start(
     if attach.is_some() {
         super::events::note(store, &container, "attach", &[]);
     }
-    let (child, stream) = shim::start(store, runtime, &container.record.id, attach).map_err(|error| {
+    let shim = shim.map_or_else(WaitingShim::begin, Ok);
+    let given = shim.and_then(|shim| shim.give(store, runtime, &container.record.id, attach));
+    let (child, stream) = given.map_err(|error| {
         give_up(store, &container);
         ClientError::Shim(error)
     })?;
     let mut attachment = Attachment {
         stream,
         container: container.record.id.short().to_owned(),
-        child: Some(child),
+        child,
         warnings: Vec::new(),
         no_network: None,
     };

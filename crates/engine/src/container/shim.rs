@@ -17,11 +17,11 @@ pub(super) mod spec;
 mod start;
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -74,7 +74,7 @@ pub struct Streams {
 pub(super) enum ShimError {
     /// Its order makes no sense.
     #[error("reading the shim's order")]
-    Order(#[source] std::io::Error),
+    Order(#[source] io::Error),
     /// The store cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -91,47 +91,72 @@ pub(super) enum ShimError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
-/// Starts the shim of a container. What it says comes over the returned stream: first whether the container runs, then,
-/// where `attach` asks for them, the container's streams.
-///
-/// # Errors
-/// The system's, where no process can be started.
-pub(super) fn start(
-    store: &Store,
-    runtime: &std::path::Path,
-    container: &ContainerId,
-    attach: Option<Streams>,
-) -> std::io::Result<(Child, UnixStream)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    let order = Order {
-        root: store.root().to_owned(),
-        runtime: runtime.to_owned(),
-        container: container.clone(),
-        attach,
-    };
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .arg(HIDDEN_VERB)
-        .env_clear()
-        .env("PATH", SEARCH_PATH)
-        .current_dir("/")
-        .process_group(0)
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    #[cfg(feature = "failpoints")]
-    command.envs(lighter_store::failpoint::Order::for_shim().map(|order| ("LIGHTER_FAILPOINT", order)));
-    let child = command.spawn()?;
-    let mut stream = ours;
-    let order = serde_json::to_vec(&order)?;
-    let length = u32::try_from(order.len()).map_err(std::io::Error::other)?;
-    std::io::Write::write_all(&mut stream, &length.to_be_bytes())?;
-    std::io::Write::write_all(&mut stream, &order)?;
-    Ok((child, stream))
+/// A shim that has no container yet: it waits for its order, and goes without a word where none comes.
+#[derive(Debug)]
+pub struct WaitingShim {
+    child: Option<Child>,
+    stream: UnixStream,
+}
+
+impl WaitingShim {
+    /// Starts one, beside whatever is to be done before its container is there.
+    ///
+    /// # Errors
+    /// The system's, where no process can be started.
+    pub fn begin() -> io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg(HIDDEN_VERB)
+            .env_clear()
+            .env("PATH", SEARCH_PATH)
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        #[cfg(feature = "failpoints")]
+        command.envs(lighter_store::failpoint::Order::for_shim().map(|order| ("LIGHTER_FAILPOINT", order)));
+        Ok(Self { child: Some(command.spawn()?), stream: ours })
+    }
+
+    /// Gives it its container. What it says comes over the returned stream: first whether the container runs, then,
+    /// where `attach` asks for them, the container's streams.
+    pub(super) fn give(
+        mut self,
+        store: &Store,
+        runtime: &Path,
+        container: &ContainerId,
+        attach: Option<Streams>,
+    ) -> io::Result<(Option<Child>, UnixStream)> {
+        let mut stream = self.stream.try_clone()?;
+        let order = Order {
+            root: store.root().to_owned(),
+            runtime: runtime.to_owned(),
+            container: container.clone(),
+            attach,
+        };
+        let order = serde_json::to_vec(&order)?;
+        let length = u32::try_from(order.len()).map_err(io::Error::other)?;
+        stream.write_all(&length.to_be_bytes())?;
+        stream.write_all(&order)?;
+        Ok((self.child.take(), stream))
+    }
+}
+
+impl Drop for WaitingShim {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        // its order ends here, and it with that
+        let ended = self.stream.shutdown(std::net::Shutdown::Both).and_then(|()| child.wait());
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a shim without a container was not reaped");
+        }
+    }
 }
 
 /// Where the log of a container is.
@@ -204,7 +229,7 @@ fn take_over(store: &Store, container: &ContainerId, alive: &File) -> Result<(),
     Ok(())
 }
 
-fn read_order(starter: &mut UnixStream) -> std::io::Result<Order> {
+fn read_order(starter: &mut UnixStream) -> io::Result<Order> {
     let mut length = [0; 4];
     starter.read_exact(&mut length)?;
     let mut order = vec![0; u32::from_be_bytes(length) as usize];

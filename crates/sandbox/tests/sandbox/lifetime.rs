@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio as CommandStdio};
 use std::time::{Duration, Instant};
 
-use lighter_sandbox::{CommandFault, Exit, Process, SandboxError, Stdio, spawn};
+use lighter_sandbox::{CommandFault, Exit, Namespace, Process, SandboxError, Stdio, spawn};
 
 use crate::fixture::{Fixture, finish, run, start, succeed};
 
@@ -18,6 +18,7 @@ pub(crate) const CASES: &[crate::Case] = &[
     ("lifetime::killing_a_keeper_waits_for_what_is_kept", killing_a_keeper_waits_for_what_is_kept),
     ("lifetime::a_keeper_ends_as_what_is_kept", a_keeper_ends_as_what_is_kept),
     ("lifetime::a_spare_becomes_the_next", a_spare_becomes_the_next),
+    ("lifetime::what_is_expected_is_taken_or_ended", what_is_expected_is_taken_or_ended),
     ("lifetime::a_spare_dies_with_its_caller", a_spare_dies_with_its_caller),
 ];
 
@@ -242,6 +243,27 @@ fn a_spare_becomes_the_next() {
     assert!(ends_soon(spare.as_raw_nonzero().get()));
     spec.another_follows = false;
     assert_eq!(succeed(&spec), alone);
+}
+
+fn what_is_expected_is_taken_or_ended() {
+    let fixture = Fixture::new();
+    let mut spec = fixture.script("echo $$; cat /proc/self/mounts | wc -l; ls /proc/self/fd");
+    let alone = succeed(&spec);
+    let before = children();
+    lighter_sandbox::expect(&spec);
+    let spare = spare_beside(0, &before);
+    let (first, output) = start(&spec).unwrap();
+    assert_eq!(first.pid(), spare);
+    assert_eq!(finish(&first, output).output, alone);
+    // whose namespaces are others is of no use
+    let before = children();
+    lighter_sandbox::expect(&spec);
+    let spare = spare_beside(0, &before);
+    spec.uts = Namespace::Host;
+    let (first, output) = start(&spec).unwrap();
+    assert_ne!(first.pid(), spare);
+    assert!(ends_soon(spare));
+    finish(&first, output);
 }
 
 fn a_spare_dies_with_its_caller() {

@@ -12,7 +12,7 @@ use crate::failure::{Failure, chain};
 use crate::session::Session;
 use crate::verb::Verb;
 use lighter_engine::Store;
-use lighter_engine::container::{self, ClientError, CreateRequest, Streams};
+use lighter_engine::container::{self, ClientError, CreateRequest, Streams, WaitingShim};
 use std::error::Error;
 use std::time::SystemTime;
 
@@ -51,12 +51,14 @@ impl Verb for Run {
         }
         let store = session.open_store().map_err(|failure| failure.with_code(NOT_STARTED))?;
         let caught = (!self.detach).then(|| Caught::begin(&view)).transpose()?;
+        // it gets ready beside the making of the container; where there is none, the start says why
+        let shim = WaitingShim::begin().ok();
         let id = make(session, &store, &image, request)?;
         if let Some(file) = cidfile {
             file.keep(&id).map_err(|fault| refused(&fault))?;
         }
         let attach = (!self.detach).then_some(streams);
-        let started = container::start(&store, &environment::runtime(), &id, attach);
+        let started = container::start_by(shim, &store, &environment::runtime(), &id, attach);
         if started.is_err() && self.detach {
             // the container is there, and whoever asked for it is to know how to remove it
             session.print(&format!("{id}\n"))?;

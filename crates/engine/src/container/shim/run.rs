@@ -19,7 +19,7 @@ use super::super::{events, streams};
 use super::clients::Clients;
 use super::log::{LogStream, LogWriter};
 use super::start::Running;
-use super::{ShimError, Streams};
+use super::{ShimError, Streams, spec};
 
 /// How long a container must have run for its restarts to count from the beginning again.
 const STEADY: Duration = Duration::from_secs(10);
@@ -74,6 +74,7 @@ impl Shim {
         let log_path = self.store.container_paths(&self.id).log;
         let in_file = |source| ShimError::File { path: log_path.clone(), source };
         let settings = self.container()?.state.settings;
+        spec::expect(&settings);
         let log = match settings.host.log.rotation() {
             _ if settings.host.log.is_nowhere() => LogWriter::nowhere(),
             rotation => {

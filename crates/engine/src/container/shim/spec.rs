@@ -126,6 +126,23 @@ fn layer_dirs(store: &Store, layer: &LayerId) -> Result<Vec<PathBuf>, ViewError>
     dirs.map_err(|error| ViewError::Layer { path: store.layer_path(layer), source: io::Error::other(error) })
 }
 
+/// Makes ready what the container's process begins as.
+pub(super) fn expect(settings: &Settings) {
+    let host = &settings.host;
+    if matches!(host.pid, Sharing::Container(_)) {
+        // it is started by a thread that has gone there
+        return;
+    }
+    let own = |sharing: &Sharing| match sharing {
+        Sharing::Private | Sharing::Shareable | Sharing::None => Namespace::Private,
+        Sharing::Host | Sharing::Container(_) => Namespace::Host,
+    };
+    let mut spec = Spec::new(Root::Directory("/".into()), Vec::new());
+    (spec.pid, spec.uts, spec.ipc) = (own(&host.pid), own(&host.uts), own(&host.ipc));
+    spec.network = if host.network == NetworkChoice::None { Network::None } else { Network::Host };
+    lighter_sandbox::expect(&spec);
+}
+
 /// Describes the sandbox of a container.
 pub(super) fn describe(store: &Store, container: &Container, place: Place) -> Result<Spec, SpecError> {
     let settings = &container.state.settings;
