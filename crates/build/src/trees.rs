@@ -382,8 +382,7 @@ fn put_value(value: &mut String, fact: &Fact<'_>, with_mode: bool) {
         let _ = write!(value, " {:04o}", entry.mode_bits);
     }
     if let Some(digest) = fact.digest {
-        value.push_str(" sha256:");
-        value.push_str(&digest.hex());
+        let _ = write!(value, " {digest}");
     }
     if entry.kind == Kind::Link {
         let _ = write!(value, " -> {}", String::from_utf8_lossy(fact.target));

@@ -6,6 +6,7 @@ pub mod carry;
 mod changes;
 pub mod chmod;
 pub mod compress;
+mod content_digest;
 pub mod copy;
 mod dirfd;
 mod entry;
@@ -26,6 +27,7 @@ pub use apply::{
 pub use carry::{CarryError, carry};
 pub use changes::{Change, ChangeKind, changes};
 pub use chmod::{ModeChange, ParseModeError};
+pub use content_digest::ContentDigest;
 pub use copy::{Copied, CopyOptions, Destination, Earlier, Filter, Inventory, Verdict, copy, copy_over};
 pub use entry::{Device, Entry, Inode, Kind, Metadata, Timestamp, Xattrs};
 pub use export::{ExportOptions, export_dir, export_path, export_tar, export_tar_in};

@@ -20,10 +20,11 @@ use std::sync::{Mutex, PoisonError};
 
 use lighter_image::{Digest, ImagePath};
 
+use crate::content_digest::ContentDigest;
 use crate::copy::{Filter, Verdict};
 use crate::dirfd;
 use crate::entry::{Entry, Kind, Timestamp};
-use crate::tree_digest::{Content, DigestOptions, Recorder, content_digest};
+use crate::tree_digest::{Content, DigestOptions, Recorder};
 pub use facts::Fact;
 use index::Index;
 use node::Node;
@@ -146,7 +147,7 @@ impl Listing {
             let node = &self.nodes[at];
             let found = hands
                 .open(&self.root, &path)
-                .and_then(|file| content_digest(&file, node.size_bytes(), &mut hands.buffer));
+                .and_then(|file| ContentDigest::of_file(&file, node.size_bytes(), &mut hands.buffer));
             let found = found.map_err(|source| ScanError::Read { path: ImagePath::new(&path), source })?;
             if node.digest.get() != Some(&found) {
                 self.nodes[at].digest.take();
@@ -333,7 +334,7 @@ impl Listing {
             return Ok(());
         }
         let file = hands.open(&self.root, path)?;
-        let digest = content_digest(&file, node.size_bytes(), &mut hands.buffer)?;
+        let digest = ContentDigest::of_file(&file, node.size_bytes(), &mut hands.buffer)?;
         if !index::is_same(&dirfd::stat_fd(&file)?, &node.entry()) {
             // It changes under our eyes: what was read holds for this build, but not for the next.
             self.unstable.lock().unwrap_or_else(PoisonError::into_inner).push(at);

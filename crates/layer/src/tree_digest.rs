@@ -13,16 +13,16 @@
 //! | device | 8 bytes | unless it is a device node |
 //! | target | text | unless it is a link |
 //! | attributes | their number in 8 bytes, then name and value as texts | when `xattrs` is off |
-//! | digest of the content | 32 bytes | unless it is a file |
+//! | BLAKE3 digest of the content | 32 bytes | unless it is a file |
 //!
 //! Times, link counts and which names share a file are in none of it. Of a directory that stands for its
 //! content, only that it is a directory counts.
 
 use std::io;
-use std::os::fd::AsFd;
 
 use lighter_image::{Digest, Hasher, ImagePath};
 
+use crate::content_digest::ContentDigest;
 use crate::copy::{Filter, Verdict};
 use crate::dirfd;
 use crate::entry::{Entry, Kind, Xattrs};
@@ -133,7 +133,10 @@ fn record(
         Kind::File => {
             let file = folder.open_file(name, found)?;
             let xattrs = if wanted { dirfd::xattrs_fd(&file)? } else { Vec::new() };
-            (Content::File(content_digest(file, found.entry.size_bytes, &mut recorder.buffer)?), xattrs)
+            (
+                Content::File(ContentDigest::of_file(file, found.entry.size_bytes, &mut recorder.buffer)?),
+                xattrs,
+            )
         }
         kind => {
             let xattrs = if wanted { folder.xattrs(name, found)? } else { Vec::new() };
@@ -145,30 +148,9 @@ fn record(
     Ok(())
 }
 
-/// Hashes a file to its end, through a buffer that is kept from file to file. Where its length is as it was said to be,
-/// a small file takes one call.
-pub(crate) fn content_digest(file: impl AsFd, size_bytes: u64, buffer: &mut Vec<u8>) -> io::Result<Digest> {
-    let mut hasher = Hasher::new();
-    buffer.resize(256 * 1024, 0);
-    loop {
-        match rustix::io::read(&file, &mut buffer[..]) {
-            Ok(0) => return Ok(hasher.finish()),
-            Ok(length) => {
-                hasher.update(&buffer[..length]);
-                // less than was asked for, just where it should end: it does
-                if length < buffer.len() && hasher.size_bytes() == size_bytes {
-                    return Ok(hasher.finish());
-                }
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
 /// What of an entry is not metadata.
 pub(crate) enum Content {
-    File(Digest),
+    File(ContentDigest),
     Link(Vec<u8>),
     None,
 }

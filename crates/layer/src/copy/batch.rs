@@ -4,16 +4,16 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use lighter_image::{Digest, ImagePath};
+use lighter_image::ImagePath;
 
 use super::content::{KERNEL_COPIES_FROM, copy_content, copy_into_piece};
 use super::packing::{Ticket, head_of_file, head_of_planned};
 use crate::archive::{BLOCK, padding};
+use crate::content_digest::ContentDigest;
 use crate::dirfd;
 use crate::entry::{Entry, Metadata};
 use crate::place::{self, Placer};
 use crate::scan::Listing;
-use crate::tree_digest::content_digest;
 use crate::writer::WriteError;
 
 /// A file to be copied.
@@ -84,9 +84,10 @@ impl Batch<'_> {
         // a listing does not know of holes
         let entry = dirfd::stat_fd(&source).map_err(fail)?;
         let copied = copy_file(way, from, to, &entry, &file.metadata, buffer).map_err(fail)?;
-        let digest = listing
-            .digest_of(file.node)
-            .map_or_else(|| content_digest(&source, entry.size_bytes, &mut Vec::new()).map_err(fail), Ok)?;
+        let digest = listing.digest_of(file.node).map_or_else(
+            || ContentDigest::of_file(&source, entry.size_bytes, &mut Vec::new()).map_err(fail),
+            Ok,
+        )?;
         self.put_digest(listing, file, &source, digest)?;
         Ok(copied)
     }
@@ -97,7 +98,7 @@ impl Batch<'_> {
         if !copy.is_in_piece {
             return Err(WriteError::Changed { path: ImagePath::new(self.path_of(&file.name)) });
         }
-        let digest = listing.digest_of(file.node).unwrap_or_else(|| Digest::of(content));
+        let digest = listing.digest_of(file.node).unwrap_or_else(|| ContentDigest::of(content));
         self.put_digest(listing, file, &copy.source, digest)
     }
 
@@ -106,7 +107,7 @@ impl Batch<'_> {
         listing: &Listing,
         file: &Planned,
         source: &OwnedFd,
-        digest: Digest,
+        digest: ContentDigest,
     ) -> Result<(), WriteError> {
         if listing.learn(file.node, source, digest).map_err(|error| self.fail(file, error))? {
             return Ok(());

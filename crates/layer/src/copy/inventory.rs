@@ -2,7 +2,7 @@
 //! look at the layer.
 //!
 //! # Shape
-//! The eight bytes `LTRCOPY1`; the time of the top directory; one record for each entry, in depth-first order with
+//! The eight bytes `LTRCOPY2`; the time of the top directory; one record for each entry, in depth-first order with
 //! names sorted bytewise; a CRC-32 of all before it. Numbers are little-endian. A record is the length of all that
 //! follows and of the path in 4 bytes each, the path, the kind as one letter, mode, owner and group in 4 bytes each,
 //! the time, the size in 8 bytes, and the digest of a file or the target of a link. A time is seconds in 8 bytes and
@@ -15,12 +15,12 @@ use std::io::{self, BufReader, Read as _, Write as _};
 use std::path::Path;
 
 use libdeflater::Crc;
-use lighter_image::Digest;
 
 use super::{Copied, CopyOptions};
+use crate::content_digest::ContentDigest;
 use crate::entry::{Entry, Kind, Metadata, Timestamp};
 
-const MAGIC: &[u8; 8] = b"LTRCOPY1";
+const MAGIC: &[u8; 8] = b"LTRCOPY2";
 /// The magic bytes and the time of the top directory.
 const HEAD: usize = MAGIC.len() + 12;
 /// So much of it is in one piece in memory.
@@ -98,7 +98,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Takes an entry that is copied.
-    pub(crate) fn entry(&mut self, path: &[u8], entry: &Entry, digest: Option<Digest>, target: &[u8]) {
+    pub(crate) fn entry(&mut self, path: &[u8], entry: &Entry, digest: Option<ContentDigest>, target: &[u8]) {
         if entry.kind == Kind::Socket {
             return;
         }
@@ -158,7 +158,7 @@ impl Inventory {
     }
 
     /// How many of these files, by path and digest, are in it.
-    pub fn count(&self, files: &[(Vec<u8>, Digest)]) -> usize {
+    pub fn count(&self, files: &[(Vec<u8>, ContentDigest)]) -> usize {
         let is_one = |record: &Record<'_>| {
             files.iter().any(|(path, digest)| *path == record.path && digest.as_bytes() == record.content)
         };

@@ -1,8 +1,9 @@
 //! What is known of each entry of a context, for explanations.
 
-use lighter_image::{Digest, ImagePath};
+use lighter_image::ImagePath;
 
 use super::{Listing, Verdict};
+use crate::content_digest::ContentDigest;
 use crate::copy::{Collector, CopyOptions, Inventory};
 use crate::dirfd;
 use crate::entry::Entry;
@@ -15,7 +16,7 @@ pub struct Fact<'a> {
     /// What it is.
     pub entry: Entry,
     /// The digest of a file's content, if it was asked for.
-    pub digest: Option<Digest>,
+    pub digest: Option<ContentDigest>,
     /// Where a link points; empty for all else.
     pub target: &'a [u8],
 }

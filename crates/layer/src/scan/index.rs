@@ -1,7 +1,7 @@
 //! The stat index: digests of files by what their inodes said, in one flat file.
 //!
 //! # Shape
-//! The eight bytes `LTRSTAT1`; records of 93 bytes, sorted by device and inode; a CRC-32 of all before it. A
+//! The eight bytes `LTRSTAT2`; records of 93 bytes, sorted by device and inode; a CRC-32 of all before it. A
 //! record is device, inode, size, seconds and nanoseconds of both times, mode, age and digest; numbers are
 //! little-endian. The age counts the writes since the file was last seen: what is forgotten long enough goes.
 //!
@@ -17,12 +17,12 @@ use std::collections::HashSet;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use lighter_image::Digest;
 use rustix::fs::{Mode, OFlags};
 
+use crate::content_digest::ContentDigest;
 use crate::entry::{Entry, Inode, Kind, Timestamp};
 
-const MAGIC: &[u8; 8] = b"LTRSTAT1";
+const MAGIC: &[u8; 8] = b"LTRSTAT2";
 const KEY: usize = 16;
 /// All that has to be equal.
 const STAT: usize = 60;
@@ -36,7 +36,7 @@ const LAG_NANOS: i128 = 20_000_000;
 const COARSE_NANOS: i128 = 2_000_000_000;
 
 /// A file and its digest, by its number among those that were seen.
-pub(super) type Seen<'a> = &'a dyn Fn(usize) -> Option<(Entry, Digest)>;
+pub(super) type Seen<'a> = &'a dyn Fn(usize) -> Option<(Entry, ContentDigest)>;
 
 /// No index is larger: it has room for ten million files.
 const LARGEST_BYTES: u64 = 1 << 30;
@@ -76,7 +76,7 @@ impl Index {
     }
 
     /// The records of files whose digests are known.
-    pub(super) fn of(known: impl Iterator<Item = (Entry, Digest)>) -> Self {
+    pub(super) fn of(known: impl Iterator<Item = (Entry, ContentDigest)>) -> Self {
         let mut records: Vec<[u8; RECORD]> = known.map(|(entry, digest)| record_of(&entry, digest)).collect();
         records.sort_unstable_by_key(|record| key(record));
         Self { records: records.into_flattened() }
@@ -92,7 +92,7 @@ impl Index {
 
     /// Finds the digest of a file that is as it was. `near` is where the last one was found: files that were
     /// made together have inodes side by side.
-    pub(super) fn find(&self, entry: &Entry, near: &mut usize) -> Option<Digest> {
+    pub(super) fn find(&self, entry: &Entry, near: &mut usize) -> Option<ContentDigest> {
         if self.records.is_empty() {
             return None;
         }
@@ -104,7 +104,7 @@ impl Index {
         if record[..STAT] != stat {
             return None;
         }
-        Some(Digest::from_bytes(record[AGE + 1..].try_into().ok()?))
+        Some(ContentDigest::from_bytes(record[AGE + 1..].try_into().ok()?))
     }
 
     fn search(&self, stat: &[u8; STAT]) -> Option<usize> {
@@ -183,7 +183,7 @@ impl<W: io::Write> io::Write for Summed<W> {
     }
 }
 
-fn record_of(entry: &Entry, digest: Digest) -> [u8; RECORD] {
+fn record_of(entry: &Entry, digest: ContentDigest) -> [u8; RECORD] {
     let mut record = [0; RECORD];
     record[..STAT].copy_from_slice(&stat(entry));
     record[AGE + 1..].copy_from_slice(digest.as_bytes());

@@ -2,8 +2,7 @@
 
 use std::sync::OnceLock;
 
-use lighter_image::Digest;
-
+use crate::content_digest::ContentDigest;
 use crate::entry::{Device, Entry, Inode, Kind, Timestamp};
 
 /// An entry of a context.
@@ -23,7 +22,7 @@ pub(crate) struct Node {
     mode: u16,
     /// How many names it has, as far as that can be told here.
     links: u8,
-    pub(super) digest: OnceLock<Digest>,
+    pub(super) digest: OnceLock<ContentDigest>,
 }
 
 const KIND_SHIFT: u32 = 12;
@@ -32,7 +31,12 @@ const KINDS: [Kind; 7] =
 
 impl Node {
     /// None where a name is longer than names are.
-    pub(super) fn new(name: &[u8], entry: &Entry, target: &[u8], digest: OnceLock<Digest>) -> Option<Self> {
+    pub(super) fn new(
+        name: &[u8],
+        entry: &Entry,
+        target: &[u8],
+        digest: OnceLock<ContentDigest>,
+    ) -> Option<Self> {
         let device = [entry.device.major.to_le_bytes(), entry.device.minor.to_le_bytes()].concat();
         let rest = match entry.kind {
             Kind::Link => target,

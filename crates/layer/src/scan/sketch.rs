@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use lighter_image::{Digest, Hasher, ImagePath};
 
 use super::{Listing, Node, ScanError, Verdict, index};
+use crate::content_digest::ContentDigest;
 use crate::dirfd;
 use crate::entry::Kind;
 use crate::tree_digest::DigestOptions;
@@ -26,7 +27,7 @@ pub struct Sketch {
     /// The digest: of names, kinds, modes, sizes and links, and of what is in some of the files.
     pub digest: Digest,
     /// The files that were read, by path below the directory, and their digests.
-    pub samples: Vec<(Vec<u8>, Digest)>,
+    pub samples: Vec<(Vec<u8>, ContentDigest)>,
 }
 
 /// How much is in a directory.
@@ -120,7 +121,7 @@ impl Listing {
         &self,
         (folder, range): (&ImagePath, Range<usize>),
         from: &[usize],
-    ) -> Result<Vec<(Vec<u8>, Digest)>, ScanError> {
+    ) -> Result<Vec<(Vec<u8>, ContentDigest)>, ScanError> {
         let count = SAMPLES.min(from.len());
         let wanted: Vec<usize> = (0..count).map(|number| from[number * from.len() / count]).collect();
         let mut paths: Vec<(usize, Vec<u8>)> = Vec::with_capacity(count);
@@ -163,14 +164,14 @@ impl Listing {
     }
 
     /// The digest of a file, by its number, if it is known for as long as the file has these times.
-    pub(crate) fn digest_of(&self, node: usize) -> Option<Digest> {
+    pub(crate) fn digest_of(&self, node: usize) -> Option<ContentDigest> {
         let node = &self.nodes[node];
         node.digest.get().filter(|_| index::is_settled(&node.entry(), self.now)).copied()
     }
 
     /// Takes the digest of a file that was read for another reason. `false` where it is no longer what was listed: then
     /// the digest is not taken.
-    pub(crate) fn learn(&self, node: usize, file: impl AsFd, digest: Digest) -> io::Result<bool> {
+    pub(crate) fn learn(&self, node: usize, file: impl AsFd, digest: ContentDigest) -> io::Result<bool> {
         let known = &self.nodes[node];
         let is_other = known.digest.get().is_some_and(|known| *known != digest);
         if is_other || !index::is_same(&dirfd::stat_fd(file)?, &known.entry()) {

@@ -8,10 +8,10 @@ use lighter_image::ImagePath;
 use rustix::io::Errno;
 
 use super::{Listing, Node, ScanError, index};
+use crate::content_digest::ContentDigest;
 use crate::copy::{Filter, Verdict};
 use crate::dirfd;
 use crate::entry::{Entry, Kind};
-use crate::tree_digest::content_digest;
 
 /// A directory that is open.
 struct Level {
@@ -133,7 +133,7 @@ impl Level {
             Err(Errno::NOENT | Errno::LOOP) => return Ok(false),
             Err(error) => return Err(failed(path, error)),
         };
-        let found = content_digest(&file, before.size_bytes(), &mut Vec::new());
+        let found = ContentDigest::of_file(&file, before.size_bytes(), &mut Vec::new());
         Ok(found.map_err(|error| failed(path, error))? == *digest)
     }
 

@@ -151,7 +151,7 @@ fn a_second_look_reads_what_is_too_young_to_be_told_by_its_times() {
     // as if the file had been written within one tick of the clock, and read in between
     let other = scan(dir.path(), &young).unwrap();
     let at = other.find(&ImagePath::new("/b/c")).unwrap();
-    other.nodes[at].digest.set(Digest::of("3")).unwrap();
+    other.nodes[at].digest.set(ContentDigest::of(b"3")).unwrap();
     assert_ne!(digest(&other).0, before.0);
     assert!(!other.is_still(dir.path(), None).unwrap());
     assert_eq!(digest(&other.again(dir.path(), None).unwrap()), (before.0, 1));
@@ -230,11 +230,11 @@ fn what_a_file_was_thought_to_hold_is_not_believed_while_it_is_young() {
     let dir = layer(&["a=1"]);
     let index = dir.path().with_extension("index");
     let file = std::fs::File::open(dir.path().join("a")).unwrap();
-    for (now, expected) in [(Timestamp::at_second(0), None), (LATER, Some(Digest::of("2")))] {
+    for (now, expected) in [(Timestamp::at_second(0), None), (LATER, Some(ContentDigest::of(b"2")))] {
         let listing = scan(dir.path(), &ScanOptions { now, ..options(&index, None) }).unwrap();
-        listing.nodes[0].digest.set(Digest::of("2")).unwrap();
+        listing.nodes[0].digest.set(ContentDigest::of(b"2")).unwrap();
         assert_eq!(listing.digest_of(0), expected);
-        assert!(!listing.learn(0, &file, Digest::of("1")).unwrap());
-        assert!(listing.learn(0, &file, Digest::of("2")).unwrap());
+        assert!(!listing.learn(0, &file, ContentDigest::of(b"1")).unwrap());
+        assert!(listing.learn(0, &file, ContentDigest::of(b"2")).unwrap());
     }
 }
