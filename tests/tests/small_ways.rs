@@ -27,6 +27,8 @@ fn a_template_that_does_not_fit_a_listing_is_an_ordinary_fault() {
         assert_eq!(lighter.run(["images", "--format", format]).code, 1, "{format}");
     }
     assert_eq!(lighter.run(["inspect", "-f", "{{.Id", "busybox"]).code, 64);
+    let nothing = lighter.run(["inspect", "-f", "{{.Id}}", "nosuch"]);
+    assert_eq!((nothing.code, nothing.out.as_str()), (1, "\n"), "{}", nothing.err);
 }
 
 #[test]

@@ -90,7 +90,9 @@ pub(crate) fn all(
             Err(failure) => failures.push(failure.text),
         }
     }
-    session.print(&document::inspected(format, &documents)?)?;
+    let text = document::inspected(format, &documents)?;
+    // a template that had nothing to be about ends its line all the same, as Docker's does
+    session.print(if text.is_empty() { "\n" } else { &text })?;
     if failures.is_empty() { Ok(0) } else { Err(Failure::new(failures.join("\n"))) }
 }
 
