@@ -16,8 +16,10 @@ pub(super) fn note(dir: &Path, id: &ContainerId, pid: i32) -> io::Result<PathBuf
         remove(&path);
     }
     fs::create_dir_all(&folder)?;
-    let path = folder.join(id.as_str());
-    fs::write(&path, format!("{pid} {}", began(pid).unwrap_or_default()))?;
+    // another exec may sweep meanwhile, and must not take what is not written yet for what has ended
+    let (unfinished, path) = (dir.join(format!(".exec-{id}")), folder.join(id.as_str()));
+    fs::write(&unfinished, format!("{pid} {}", began(pid).unwrap_or_default()))?;
+    fs::rename(unfinished, &path)?;
     Ok(path)
 }
 
@@ -77,5 +79,21 @@ mod tests {
         remove(&note(folder.path(), &ContainerId::random(), own).expect("is written"));
         assert!(!gone.exists() && path.exists());
         assert_eq!(running(folder.path()), ids);
+    }
+
+    #[test]
+    fn no_note_is_swept_before_it_is_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = i32::try_from(std::process::id()).expect("a number");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        note(folder.path(), &ContainerId::random(), own).expect("is written");
+                    }
+                });
+            }
+        });
+        assert_eq!(running(folder.path()).len(), 8 * 50);
     }
 }
