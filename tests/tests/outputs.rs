@@ -1,6 +1,7 @@
 //! `build`: what comes out of it, and in which form.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::process::Command;
 
 use lighter_registry::testing::Registry;
@@ -18,6 +19,29 @@ fn build(lighter: &Lighter, dockerfile: &str, args: &[&str]) -> String {
     let said = lighter.run(words);
     assert_eq!(said.code, 0, "{}", said.all());
     said.all()
+}
+
+#[test]
+fn nothing_takes_the_place_of_a_pipe() {
+    let lighter = Lighter::with_busybox();
+    let pipe = lighter.path("pipe");
+    let place = pipe.to_str().expect("text");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .expect("is made");
+    let to = format!("type=tar,dest={place}");
+    let iid = ["-t", "built", "--iidfile", place];
+    for (args, begins) in [(&iid[..], "sha256:"), (&["--metadata-file", place], "{"), (&["-o", &to], "bin/")]
+    {
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).expect("is read")
+        });
+        build(&lighter, DOCKERFILE, args);
+        let kind = fs::symlink_metadata(&pipe).expect("is there").file_type();
+        assert!(kind.is_fifo(), "{args:?}: {kind:?}");
+        let read = reader.join().expect("ends");
+        assert!(read.starts_with(begins.as_bytes()), "{args:?}: {:?}", String::from_utf8_lossy(&read[..20]));
+    }
 }
 
 fn inspect(lighter: &Lighter, image: &str, format: &str) -> String {

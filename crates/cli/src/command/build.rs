@@ -98,7 +98,11 @@ impl Build {
     }
 }
 
+/// Removes a file. What is no file of its own, a device or a pipe, stays.
 fn remove(path: &Path) -> Result<(), Failure> {
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Ok(());
+    }
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Failure::new(format!("ERROR: removing {}: {error}", path.display())))

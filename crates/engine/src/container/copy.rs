@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use lighter_image::ImagePath;
@@ -58,6 +59,9 @@ pub enum CopyError {
         /// What would come.
         new: &'static str,
     },
+    /// A device of the host is no place for a copy.
+    #[error("invalid output path: {0:?} must be a directory or a regular file: got a device")]
+    Device(String),
     /// An archive can only be unpacked into a folder.
     #[error("destination \"{0}\" must be a directory")]
     ArchiveToFile(String),
@@ -108,6 +112,7 @@ impl CopyError {
                 | Self::FolderToFile
                 | Self::Overwrite { .. }
                 | Self::ArchiveToFile(_)
+                | Self::Device(_)
         )
     }
 }
@@ -134,6 +139,7 @@ pub fn copy_out(
 ) -> Result<(), CopyError> {
     let container = find_whole(store, text)?;
     let source = Source::in_container(store, &container, text, path, flags.follow)?;
+    refuse_device(destination)?;
     let target = here(destination)?;
     let (parent, name) = plan(&source, &target, destination)?;
     // whoever copies owns the copies
@@ -142,6 +148,15 @@ pub fn copy_out(
     transfer(&source, &name, writer, &ImagePath::root(), owner)?;
     events::note(store, &container, "archive-path", &[]);
     Ok(())
+}
+
+/// A copy takes the place of what is there, and nothing may take the place of a device.
+fn refuse_device(destination: &str) -> Result<(), CopyError> {
+    let is_device = |kind: std::fs::FileType| kind.is_char_device() || kind.is_block_device();
+    match std::fs::metadata(destination) {
+        Ok(found) if is_device(found.file_type()) => Err(CopyError::Device(destination.to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// Writes what is at a container's path as a tar archive.
@@ -534,4 +549,25 @@ impl Site {
 struct Target {
     real: ImagePath,
     entry: Option<Entry>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_copy_takes_the_place_of_a_device() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).expect("is made");
+        for path in ["/dev/null".as_ref(), link.as_path()] {
+            let path = path.to_str().expect("is text");
+            let said = refuse_device(path).expect_err("is refused").to_string();
+            let why = "must be a directory or a regular file: got a device";
+            assert_eq!(said, format!("invalid output path: {path:?} {why}"));
+        }
+        for path in [folder.path(), &folder.path().join("none"), "Cargo.toml".as_ref()] {
+            refuse_device(path.to_str().expect("is text")).expect("is no device");
+        }
+    }
 }

@@ -1,11 +1,14 @@
-//! Where an output goes: a file that has its name only when it is whole, or standard output.
+//! Where an output goes: a file that has its name only when it is whole, a device or a pipe, or standard output.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::OutputError;
 use crate::build::{Destination, Streams};
+
+/// How much is written at once.
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// Writes an output to its destination.
 pub(super) fn write_to(
@@ -14,10 +17,19 @@ pub(super) fn write_to(
     write: impl FnOnce(&mut dyn Write) -> Result<(), OutputError>,
 ) -> Result<(), OutputError> {
     match destination {
+        Destination::Path(path) if is_special(path) => {
+            let fail = |source| failed(format!("`{}`", path.display()), source);
+            let file = File::options().write(true).open(path).map_err(fail)?;
+            let mut writer = BufWriter::with_capacity(BUFFER_BYTES, file);
+            write(&mut writer)?;
+            writer.flush().map_err(fail)
+        }
         Destination::Path(path) => {
-            let mut file = Unnamed::beside(path)?;
+            // where a link leads, the file is to be
+            let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+            let mut file = Unnamed::beside(&path)?;
             write(&mut file.writer)?;
-            file.name(path)
+            file.name(&path)
         }
         Destination::Stdout => {
             write(&mut streams.stdout)?;
@@ -27,6 +39,11 @@ pub(super) fn write_to(
             Err(OutputError::Refused("this output needs a destination: dest=PATH".to_owned()))
         }
     }
+}
+
+/// Whether a path is a device, a pipe or a socket: nothing may take the place of such a thing.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 pub(super) fn failed(what: impl Into<String>, source: io::Error) -> OutputError {
@@ -50,13 +67,13 @@ impl Unnamed {
         name.push(format!(".new-{}", std::process::id()));
         let unnamed = path.with_file_name(name);
         let file = File::create(&unnamed).map_err(fail)?;
-        Ok(Self { path: unnamed, writer: BufWriter::with_capacity(256 << 10, file), is_named: false })
+        Ok(Self { path: unnamed, writer: BufWriter::with_capacity(BUFFER_BYTES, file), is_named: false })
     }
 
     fn name(mut self, path: &Path) -> Result<(), OutputError> {
         let fail = |source| failed(format!("`{}`", path.display()), source);
         self.writer.flush().map_err(fail)?;
-        std::fs::rename(&self.path, path).map_err(fail)?;
+        fs::rename(&self.path, path).map_err(fail)?;
         self.is_named = true;
         Ok(())
     }
@@ -65,7 +82,7 @@ impl Unnamed {
 impl Drop for Unnamed {
     fn drop(&mut self) {
         if !self.is_named
-            && let Err(error) = std::fs::remove_file(&self.path)
+            && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(%error, "an unfinished output stays behind");
         }
@@ -75,6 +92,26 @@ impl Drop for Unnamed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pipe_is_written_to_and_a_link_is_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [pipe, link, file] = ["pipe", "link", "file"].map(|name| folder.path().join(name));
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+            .unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        fs::write(&file, "old").unwrap();
+        let write = |out: &mut dyn Write| out.write_all(b"new").map_err(|source| failed("x", source));
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        write_to(&Destination::Path(pipe.clone()), &mut streams(), write).unwrap();
+        assert_eq!(reader.join().unwrap(), b"new");
+        write_to(&Destination::Path(link.clone()), &mut streams(), write).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink() && is_special(&pipe));
+    }
 
     fn streams() -> Streams<'static> {
         Streams { stdin: Box::new(io::empty()), stdout: Box::new(io::sink()) }
