@@ -62,7 +62,7 @@ fn the_content_of_a_file() {
     assert!(told[0].contains("COPY files /files/"), "{told:?}");
     let change = first_change(&told);
     assert!(
-        change.starts_with("file files/a: content sha256:ca978112ca1b -> sha256:3e23e8160039"),
+        change.starts_with("file files/a: content blake3:17762fddd969 -> blake3:10e5cf3d3c8a"),
         "{change}"
     );
 }
@@ -78,7 +78,7 @@ fn what_was_used_last_is_compared_with() {
     assert_eq!(case.told(&[]), ["Every step came from the cache."]);
     case.write("files/a", "h");
     let told = case.told(&[]);
-    assert!(first_change(&told).starts_with("file files/a: content sha256:ca978112ca1b -> "), "{told:?}");
+    assert!(first_change(&told).starts_with("file files/a: content blake3:17762fddd969 -> "), "{told:?}");
 }
 
 #[test]
@@ -93,9 +93,9 @@ fn the_mode_of_a_file() {
 fn a_new_file_and_one_that_is_gone() {
     let case = Case::new();
     case.write("files/new", "n");
-    assert!(first_change(&case.told(&[])).starts_with("file files/new: new, file 0644 sha256:"));
+    assert!(first_change(&case.told(&[])).starts_with("file files/new: new, file 0644 blake3:"));
     fs::remove_file(case.lighter.path("context/files/gone")).expect("removes it");
-    assert!(first_change(&case.told(&[])).starts_with("file files/gone: deleted, was file 0644 sha256:"));
+    assert!(first_change(&case.told(&[])).starts_with("file files/gone: deleted, was file 0644 blake3:"));
 }
 
 #[test]

@@ -371,6 +371,40 @@ fn a_killed_push_does_not_send_again_what_is_there() {
     assert_eq!(Lighter::new().ok(["run", "--rm", &name, "cat", "/1", "/2"]), "1\n2\n");
 }
 
+/// The shim that a command has started.
+fn shim_of(child: &Child) -> Option<String> {
+    let threads = fs::read_dir(format!("/proc/{}/task", child.id())).ok()?.flatten();
+    let children: String =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok()).collect();
+    let is_shim = |pid: &&str| {
+        fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|words| words.contains("--lighter-shim"))
+    };
+    children.split_whitespace().find(is_shim).map(str::to_owned)
+}
+
+#[test]
+fn a_shim_that_is_killed_during_a_pull_is_not_missed() {
+    let (registry, lighter) = (Registry::start(), Lighter::with_busybox());
+    let name = format!("{}/s:x", registry.host());
+    lighter.ok(["tag", "busybox", &name]);
+    lighter.ok(["push", &name]);
+    // it comes when the shim is gone
+    registry.order(Fault::on("GET", "/blobs/").times(1).with(Trouble::Stall(Duration::from_secs(2))));
+    let other = Lighter::new();
+    let mut command = other.command(["run", "--rm", &name, "echo", "hello"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut shim = None;
+    eventually("a shim waits", || {
+        shim = shim_of(&child);
+        shim.is_some()
+    });
+    let killed = Command::new("kill").args(["-9", &shim.expect("was seen")]).status().expect("kill runs");
+    assert!(killed.success());
+    let output = child.wait_with_output().expect("ends");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "hello\n", "{output:?}");
+    assert_eq!(other.ok(["ps", "-aq"]), "");
+}
+
 #[test]
 fn two_processes_fetch_a_blob_once() {
     let (registry, lighter) = (Registry::start(), Lighter::new());

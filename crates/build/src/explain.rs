@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use lighter_layer::ContentDigest;
 use serde::{Deserialize, Serialize};
+
+/// What the word for a file's content begins with, in the description of a file.
+pub const CONTENT_PREFIX: &str = ContentDigest::PREFIX;
 
 /// One named part of what a step's result depends on. See [`crate::key`] for the table of all kinds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -216,7 +220,8 @@ fn what_of_file(old: Option<&str>, new: Option<&str>) -> What {
     let (Some(old), Some(new)) = (old, new) else {
         return if old.is_none() { What::NewFile } else { What::DeletedFile };
     };
-    let content = |text: &str| text.split(' ').find(|word| word.starts_with("sha256:")).map(str::to_owned);
+    let content =
+        |text: &str| text.split(' ').find(|word| word.starts_with(CONTENT_PREFIX)).map(str::to_owned);
     let mode = |text: &str| text.split(' ').nth(1).map(str::to_owned);
     let kind = |text: &str| text.split(' ').next().map(str::to_owned);
     if kind(old) == kind(new) && content(old) != content(new) {
@@ -265,12 +270,12 @@ mod tests {
             let [change] = &compare(&of(old), &of(new))[..] else { panic!("one change of {name}") };
             assert_eq!(change.what, expected, "{name} {old:?} {new:?}");
         };
-        check(File, "f", Some("file 0644 sha256:aa"), Some("file 0644 sha256:bb"), What::FileContent);
-        check(File, "f", Some("file 0644 sha256:aa"), Some("file 0755 sha256:bb"), What::FileContent);
-        check(File, "f", Some("file 0644 sha256:aa"), Some("file 0755 sha256:aa"), What::FileMode);
-        check(File, "f", Some("file 0644 sha256:aa"), Some("directory 0755"), What::FileAttributes);
-        check(File, "f", None, Some("file 0644 sha256:aa"), What::NewFile);
-        check(File, "f", Some("file 0644 sha256:aa"), None, What::DeletedFile);
+        check(File, "f", Some("file 0644 blake3:aa"), Some("file 0644 blake3:bb"), What::FileContent);
+        check(File, "f", Some("file 0644 blake3:aa"), Some("file 0755 blake3:bb"), What::FileContent);
+        check(File, "f", Some("file 0644 blake3:aa"), Some("file 0755 blake3:aa"), What::FileMode);
+        check(File, "f", Some("file 0644 blake3:aa"), Some("directory 0755"), What::FileAttributes);
+        check(File, "f", None, Some("file 0644 blake3:aa"), What::NewFile);
+        check(File, "f", Some("file 0644 blake3:aa"), None, What::DeletedFile);
         check(File, "stage 0", Some("sha256:aa"), Some("sha256:bb"), What::CopySource);
         check(Argument, "A", Some("1"), Some("2"), What::Arg);
         check(Variable, "A", Some("1"), None, What::Env);

@@ -32,7 +32,7 @@ pub use build::{Built, BuiltLayer, BuiltStep, build};
 pub use cancel::{CancelToken, Guard};
 pub use error::{BuildError, StepError, StepFailure, StoreError};
 pub use event::{Event, EventKind, Finish, Reporter, Sink, Stream, Vertex, Warning, Work};
-pub use explain::{Change, Explanation, Part, PartKind, Reason, What};
+pub use explain::{CONTENT_PREFIX, Change, Explanation, Part, PartKind, Reason, What};
 pub use fetch::{Fetch, FetchError, FetchedTree, HttpFile};
 pub use inputs::{
     Attach, CacheRules, ContextFiles, ImageInput, Inputs, Limits, OnError, RunSettings, Secret, Show,

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use lighter_build::{
     BuildError, Built, CacheRules, CancelToken, ContextFiles, Event, EventKind, Fetch, FetchError,
     FetchedTree, HttpFile, ImageInput, Inputs, OnError, Reason, Reporter, RunSettings, SharedCache,
-    SharedStep, StepError, Work, build,
+    SharedStep, StepError, What, Work, build,
 };
 use lighter_dockerfile::parse;
 use lighter_dockerfile::plan::{Base, Bases, GitSource, HttpSource, Lowered, Plan, Request, lower};
@@ -450,4 +450,5 @@ fn explained(bench: &Bench) {
     assert_eq!(explanation.reason, Reason::Changed);
     let names: Vec<&str> = explanation.changes.iter().map(|change| change.name.as_str()).collect();
     assert_eq!(names, ["d/f"], "{explanation:?}");
+    assert_eq!(explanation.changes[0].what, What::FileContent);
 }

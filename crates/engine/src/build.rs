@@ -20,8 +20,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use lighter_build::{
-    Attach, CacheRules, CancelToken, Change, Event, EventKind, Explanation, Finish, KeptRoot, KeptSource,
-    Limits, OnError, Part, PartKind, Reason, RunSettings, Secret, Stream, Vertex, Warning, What, Window,
+    Attach, CONTENT_PREFIX, CacheRules, CancelToken, Change, Event, EventKind, Explanation, Finish, KeptRoot,
+    KeptSource, Limits, OnError, Part, PartKind, Reason, RunSettings, Secret, Stream, Vertex, Warning, What,
+    Window,
 };
 use lighter_build::{BuildError, Built, Inputs, Reporter, Sink};
 use lighter_dockerfile::ignore::Patterns;

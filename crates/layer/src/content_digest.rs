@@ -10,6 +10,9 @@ use std::os::fd::AsFd;
 pub struct ContentDigest([u8; 32]);
 
 impl ContentDigest {
+    /// What its text begins with; 64 hexadecimal digits follow.
+    pub const PREFIX: &str = "blake3:";
+
     /// Hashes content that is in memory.
     pub fn of(content: &[u8]) -> Self {
         Self(*blake3::hash(content).as_bytes())
@@ -51,7 +54,7 @@ impl ContentDigest {
 
 impl fmt::Display for ContentDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "blake3:{}", blake3::Hash::from_bytes(self.0))
+        write!(f, "{}{}", Self::PREFIX, blake3::Hash::from_bytes(self.0))
     }
 }
 

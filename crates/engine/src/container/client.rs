@@ -189,8 +189,9 @@ pub fn start_by(
     if attach.is_some() {
         super::events::note(store, &container, "attach", &[]);
     }
-    let shim = shim.map_or_else(WaitingShim::begin, Ok);
-    let given = shim.and_then(|shim| shim.give(store, runtime, &container.record.id, attach));
+    let give = |shim: WaitingShim| shim.give(store, runtime, &container.record.id, attach);
+    // one that has died while it waited has begun nothing
+    let given = shim.and_then(|shim| give(shim).ok()).map_or_else(|| WaitingShim::begin().and_then(give), Ok);
     let (child, stream) = given.map_err(|error| {
         give_up(store, &container);
         ClientError::Shim(error)

@@ -5,7 +5,7 @@ use lighter_store::{ContainerId, Store};
 use super::ground::{GroundError, sweep_grounds};
 use super::list::{ContainerFilter, ContainerFilterError, list, sizes};
 use super::remove::{RemoveFilesError, remove_idle};
-use super::state::Status;
+use super::state::{FindError, Status};
 
 /// Why containers were not removed.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,10 @@ pub fn prune_containers(
     filters: &[ContainerFilter],
 ) -> Result<PrunedContainers, PruneContainersError> {
     let mut pruned = PrunedContainers::default();
-    for container in list(store, true, filters, &mut |_, _| {})? {
+    let mut tell = |container: &ContainerId, error: &FindError| {
+        tracing::warn!(container = container.short(), %error, "what is damaged stays: `rm -f` removes it");
+    };
+    for container in list(store, true, filters, &mut tell)? {
         if !matches!(container.state.status, Status::Created | Status::Exited | Status::Dead) {
             continue;
         }

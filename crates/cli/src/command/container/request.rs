@@ -193,20 +193,23 @@ fn publication(text: &str) -> Result<Vec<Publication>, String> {
     if !text.contains('=') {
         return Publication::parse(text).map_err(|error| error.to_string());
     }
-    let (mut target, mut published, mut protocol) = (String::new(), String::new(), "tcp".to_owned());
+    let (mut address, mut target, mut published) = (String::new(), String::new(), String::new());
+    let mut protocol = "tcp".to_owned();
     for field in fields(text)? {
         let (key, value) = field.split_once('=').ok_or_else(|| format!("invalid field: {field}"))?;
         match key {
             "target" => value.clone_into(&mut target),
             "published" => value.clone_into(&mut published),
             "protocol" => value.clone_into(&mut protocol),
-            // as Docker has it, neither says anything to a container that is no service's
-            "mode" | "host_ip" => {}
+            "host_ip" if value.contains(':') => address = format!("[{value}]:"),
+            "host_ip" => address = format!("{value}:"),
+            // as Docker has it, it says nothing to a container that is no service's
+            "mode" => {}
             _ => return Err(format!("invalid field key: {key}")),
         }
     }
-    let separator = if published.is_empty() { "" } else { ":" };
-    Publication::parse(&format!("{published}{separator}{target}/{protocol}"))
+    let separator = if published.is_empty() && address.is_empty() { "" } else { ":" };
+    Publication::parse(&format!("{address}{published}{separator}{target}/{protocol}"))
         .map_err(|error| error.to_string())
 }
 
@@ -534,6 +537,21 @@ fn lines_of(file: &str) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_publication_is_a_short_one() {
+        for (long, short) in [
+            ("target=80", "80"),
+            ("target=80,published=8080,mode=host", "8080:80"),
+            ("target=80,published=8080,host_ip=127.0.0.1,protocol=udp", "127.0.0.1:8080:80/udp"),
+            ("host_ip=127.0.0.1,target=80", "127.0.0.1::80"),
+            ("host_ip=::1,target=80,published=8080", "[::1]:8080:80"),
+        ] {
+            let shown = |text: &str| format!("{:?}", publication(text));
+            assert!(publication(long).is_ok(), "{}", shown(long));
+            assert_eq!(shown(long), shown(short), "{long}");
+        }
+    }
 
     #[test]
     fn ports_to_expose() {

@@ -1,6 +1,6 @@
 //! Why a step ran, in lines.
 
-use lighter_engine::build::{Change, Explanation, Reason, What};
+use lighter_engine::build::{CONTENT_PREFIX, Change, Explanation, Reason, What};
 
 /// Why a step ran: the reason, then what has changed.
 pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
@@ -67,7 +67,7 @@ fn differences(change: &Change) -> String {
     let pairs = before.iter().zip(&after).enumerate().filter(|(_, (before, after))| before != after);
     let told = pairs.map(|(place, (before, after))| {
         let what = match place {
-            _ if before.starts_with("sha256:") => "content ",
+            _ if before.starts_with(CONTENT_PREFIX) => "content ",
             1 if before.len() == 4 => "mode ",
             _ => "",
         };
@@ -80,8 +80,10 @@ fn differences(change: &Change) -> String {
 fn short(value: &str) -> String {
     value
         .split(' ')
-        .map(|word| match word.strip_prefix("sha256:") {
-            Some(digest) if digest.len() == 64 => format!("sha256:{}", &digest[..12]),
+        .map(|word| match word.split_once(':') {
+            Some((algorithm @ ("sha256" | "blake3"), digest)) if digest.len() == 64 => {
+                format!("{algorithm}:{}", &digest[..12])
+            }
             _ => word.to_owned(),
         })
         .collect::<Vec<_>>()
