@@ -271,6 +271,28 @@ fn volumes_are_what_their_options_say() {
 }
 
 #[test]
+fn no_link_leads_out_of_a_volume() {
+    let lighter = Lighter::with_busybox();
+    lighter.write("host/f", "canary\n");
+    let part = "type=volume,src=data,dst=/m,volume-subpath=sub";
+    lighter.ok(["run", "--rm", "-v", "data:/v", "busybox", "sh", "-c", "mkdir /v/sub && echo in > /v/sub/f"]);
+    lighter.ok(["create", "--name", "part", "--mount", part, "busybox", "cat", "/m/f"]);
+    lighter.ok(["cp", "part:/m/f", "copied"]);
+    assert_eq!(std::fs::read_to_string(lighter.path("copied")).expect("is read"), "in\n");
+    lighter.write("new", "new\n");
+    lighter.ok(["cp", "new", "part:/m/new"]);
+    assert_eq!(lighter.ok(["run", "--rm", "-v", "data:/v", "busybox", "cat", "/v/sub/new"]), "new\n");
+    let swap = format!("mv /v/sub /v/old && ln -s {} /v/sub", lighter.path("host").display());
+    lighter.ok(["run", "--rm", "-v", "data:/v", "busybox", "sh", "-c", &swap]);
+    let refusal = lighter.refused(["start", "-a", "part"]);
+    assert!(refusal.to_lowercase().contains("not found"), "{refusal}");
+    lighter.refused(["cp", "part:/m/f", "stolen"]);
+    lighter.refused(["cp", "new", "part:/m/new"]);
+    assert!(!lighter.path("host/new").exists() && !lighter.path("stolen").exists());
+    lighter.ok(["rm", "part"]);
+}
+
+#[test]
 fn images_have_their_events() {
     let lighter = Lighter::with_busybox();
     lighter.ok(["tag", "busybox", "other:x"]);

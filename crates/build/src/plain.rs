@@ -111,7 +111,8 @@ pub fn without_overlays(spec: &mut Spec, beside: &Path) -> Result<Option<PlainRo
 /// What the sandbox mounts onto, and its mode if it is a directory.
 fn points(spec: &Spec) -> Vec<(ImagePath, Option<u32>)> {
     let folder_mode = |mount: &Mount| match &mount.kind {
-        MountKind::Bind { source, .. } => source.is_dir().then_some(0o755),
+        MountKind::Bind { source, part: Some(part), .. } => is_folder_in(source, part).then_some(0o755),
+        MountKind::Bind { source, part: None, .. } => source.is_dir().then_some(0o755),
         MountKind::File { .. } => None,
         // the file system takes the mode of what it is mounted on
         MountKind::Tmpfs(Tmpfs { mode_bits: None, .. }) => Some(0o1777),
@@ -128,6 +129,12 @@ fn points(spec: &Spec) -> Vec<(ImagePath, Option<u32>)> {
         .collect()
 }
 
+/// Whether a path in a directory is a folder; links are followed inside of it.
+fn is_folder_in(directory: &Path, part: &str) -> bool {
+    let found = View::open_directory(directory).and_then(|view| view.resolve(&ImagePath::new(part)));
+    found.is_ok_and(|found| found.is_some_and(|(_, entry)| entry.is_folder()))
+}
+
 /// Makes a bind mount of one that shows a part of a stack.
 fn copy_mount(mount: &mut Mount, copy: &Path) -> Result<(), PlainError> {
     let MountKind::Overlay { lowers, scratch, source } = &mount.kind else { return Ok(()) };
@@ -138,7 +145,7 @@ fn copy_mount(mount: &mut Mount, copy: &Path) -> Result<(), PlainError> {
     let missing = || ViewError::Missing { path: ImagePath::new(source) };
     let (real, _) = View::open(&stack)?.resolve(&ImagePath::new(source))?.ok_or_else(missing)?;
     mount.read_only |= scratch.is_none();
-    mount.kind = MountKind::Bind { source: copy.join(real.relative_os()), recursive: false };
+    mount.kind = MountKind::Bind { source: copy.join(real.relative_os()), part: None, recursive: false };
     Ok(())
 }
 

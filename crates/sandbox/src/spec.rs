@@ -249,7 +249,13 @@ pub enum Propagation {
 impl Mount {
     /// Shows a file or directory of the host, with the mounts below it.
     pub fn bind(source: impl Into<PathBuf>, target: impl Into<String>) -> Self {
-        Self::new(target, MountKind::Bind { source: source.into(), recursive: true })
+        Self::new(target, MountKind::Bind { source: source.into(), part: None, recursive: true })
+    }
+
+    /// Shows a path in a directory of the host that others can write to: links in it are followed inside the directory.
+    pub fn part(source: impl Into<PathBuf>, part: impl Into<String>, target: impl Into<String>) -> Self {
+        let part = Some(part.into());
+        Self::new(target, MountKind::Bind { source: source.into(), part, recursive: true })
     }
 
     /// Mounts an empty file system in memory.
@@ -319,6 +325,8 @@ pub enum MountKind {
     Bind {
         /// Path on the host.
         source: PathBuf,
+        /// Path inside that directory to show instead of all of it; links in it are followed inside the directory.
+        part: Option<String>,
         /// Whether mounts below the source come along.
         recursive: bool,
     },

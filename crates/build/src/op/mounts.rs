@@ -81,7 +81,7 @@ pub(crate) fn again(store: &Store, mounts: &[KeptMount], beside: &Path) -> Resul
                     // it was pruned meanwhile; a build must fill it
                     continue;
                 }
-                let made = Mount::bind(part(&held, path)?, &mount.target);
+                let made = part(&held, path, &mount.target)?;
                 mounted.held.push(Held::Cache(held));
                 made
             }
@@ -226,9 +226,8 @@ fn cache(
         owner().map_err(StepError::io(format!("preparing cache mount `{id}`")))?;
         held.filled().map_err(StepError::store)?;
     }
-    let shown = part(&held, part_of_cache(from, source))?;
-    let made = Mount::bind(shown, target(mount)?).with_read_only(mount.read_only);
-    mounted.mounts.push(made);
+    let made = part(&held, part_of_cache(from, source), target(mount)?)?;
+    mounted.mounts.push(made.with_read_only(mount.read_only));
     mounted.held.push(Held::Cache(held));
     Ok(())
 }
@@ -238,15 +237,17 @@ pub(crate) fn part_of_cache<'a>(from: &Files, source: &'a str) -> &'a str {
     if *from == Files::Empty { source } else { "/" }
 }
 
-/// A path in a cache mount, which must be there.
-fn part(held: &CacheMount, path: &str) -> Result<PathBuf, StepError> {
+/// Shows a path in a cache mount, which must be there. Another command may have that mount as well and change what is on
+/// the way: where it leads is for the sandbox to find, inside the mount.
+fn part(held: &CacheMount, path: &str, target: &str) -> Result<Mount, StepError> {
     let (root, path) = (held.path(), ImagePath::new(path));
     if path.is_root() {
-        return Ok(root);
+        return Ok(Mount::bind(root, target));
     }
-    let view = View::open_directory(&root)?;
-    let (real, _) = view.resolve(&path)?.ok_or_else(|| missing(&path))?;
-    Ok(root.join(real.relative_os()))
+    if View::open_directory(&root)?.resolve(&path)?.is_none() {
+        return Err(missing(&path));
+    }
+    Ok(Mount::part(root, path.to_string(), target))
 }
 
 /// What the store calls a cache mount.

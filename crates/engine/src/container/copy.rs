@@ -481,28 +481,43 @@ impl Site {
 
     /// What is mounted at or above a path.
     fn mounted(store: &Store, container: &Container, real: &ImagePath) -> Result<Option<Self>, CopyError> {
-        let mut deepest: Option<(usize, PathBuf, bool)> = None;
+        let mut deepest: Option<(usize, (View, PathBuf, ImagePath), bool)> = None;
         for mount in &container.state.settings.host.mounts {
             let target = ImagePath::new(&mount.target);
             let depth = target.components().count();
-            let source = match &mount.source {
-                MountSource::Bind { path, .. } => path.clone(),
-                MountSource::Volume { name, subpath, .. } => match volume::root_of(store, name) {
-                    Ok(VolumeRoot::Folder(folder)) => folder.join(subpath.trim_start_matches('/')),
-                    _ => continue,
-                },
-                MountSource::Tmpfs { .. } | MountSource::Image { .. } => continue,
-            };
             let is_deeper = deepest.as_ref().is_none_or(|(other, ..)| *other < depth);
-            if real.starts_with(&target) && is_deeper && source.is_dir() {
+            if !real.starts_with(&target) || !is_deeper {
+                continue;
+            }
+            if let Some(source) = Self::mounted_folder(store, &mount.source)? {
                 deepest = Some((depth, source, mount.read_only));
             }
         }
-        let Some((depth, source, read_only)) = deepest else { return Ok(None) };
-        let rest: Vec<&[u8]> = real.components().skip(depth).collect();
-        let view = View::open_directory(&source)?;
-        let path = ImagePath::new(rest.join(&b'/'));
+        let Some((depth, (view, source, top), read_only)) = deepest else { return Ok(None) };
+        let path = real.components().skip(depth).fold(top, |path, name| path.join(name));
         Ok(Some(Self { view, path, kind: SiteKind::Mounted(source, read_only) }))
+    }
+
+    /// The directory of the host that a mount shows and where in it that begins, which no link in it leads out of.
+    fn mounted_folder(
+        store: &Store,
+        source: &MountSource,
+    ) -> Result<Option<(View, PathBuf, ImagePath)>, CopyError> {
+        let (folder, part) = match source {
+            MountSource::Bind { path, .. } => (path.clone(), ""),
+            MountSource::Volume { name, subpath, .. } => match volume::root_of(store, name) {
+                Ok(VolumeRoot::Folder(folder)) => (folder, subpath.as_str()),
+                _ => return Ok(None),
+            },
+            MountSource::Tmpfs { .. } | MountSource::Image { .. } => return Ok(None),
+        };
+        if !folder.is_dir() {
+            return Ok(None);
+        }
+        let view = View::open_directory(&folder)?;
+        let found = view.resolve(&ImagePath::new(part))?;
+        let top = found.filter(|(_, entry)| entry.is_folder()).map(|(top, _)| top);
+        Ok(top.map(|top| (view, folder, top)))
     }
 
     /// What is at the path, links followed.

@@ -34,7 +34,7 @@ pub(super) fn locate(root: impl AsFd, path: &Path) -> Result<Located, Errno> {
 }
 
 /// Opens what a path names inside `root`; none if a part of it is missing.
-fn open_inside(root: impl AsFd, path: &Path) -> Result<Option<OwnedFd>, Errno> {
+pub(super) fn open_inside(root: impl AsFd, path: &Path) -> Result<Option<OwnedFd>, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     loop {

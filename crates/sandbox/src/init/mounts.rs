@@ -41,8 +41,9 @@ pub(super) type Shared = BTreeMap<String, OwnedFd>;
 pub(super) fn open_shared(spec: &Spec) -> Result<Shared> {
     let mut shared = Shared::new();
     for mount in spec.mounts.iter().filter(|mount| mount.propagation == Propagation::Shared) {
-        if let MountKind::Bind { source, recursive } = &mount.kind {
-            let copy = detached::copy_of(source, *recursive).at(Stage::Mounts, || describe(source, mount))?;
+        if let MountKind::Bind { source, part, recursive } = &mount.kind {
+            let copy = copy_of_bind(source, part.as_deref(), *recursive)
+                .at(Stage::Mounts, || describe(source, mount))?;
             shared.insert(mount.target.clone(), copy);
         }
     }
@@ -96,9 +97,10 @@ pub(super) fn open_sources(spec: &Spec, host: Host, mut shared: Shared) -> Resul
 fn open_source(mount: &Mount, spec: &Spec, host: Host, shared: Option<OwnedFd>) -> Result<Source> {
     let is_shared = shared.is_some();
     let detached = match &mount.kind {
-        MountKind::Bind { source, recursive } => match shared {
+        MountKind::Bind { source, part, recursive } => match shared {
             Some(shared) => shared,
-            None => detached::copy_of(source, *recursive).at(Stage::Mounts, || describe(source, mount))?,
+            None => copy_of_bind(source, part.as_deref(), *recursive)
+                .at(Stage::Mounts, || describe(source, mount))?,
         },
         MountKind::Tmpfs(tmpfs) => new_tmpfs(tmpfs, host).at(Stage::Mounts, || mount.target.clone())?,
         MountKind::File { content, mode_bits, uid, gid } => {
@@ -124,6 +126,16 @@ fn open_source(mount: &Mount, spec: &Spec, host: Host, shared: Option<OwnedFd>) 
     let point = point.at(Stage::Mounts, || mount.target.clone())?;
     let target = mount.target.clone();
     Ok(Source { mount: detached, target, point, stub: mount.stub, attributes: later, is_device: false })
+}
+
+/// Copies a mount of the host from a path downwards, or from what `part` names inside of it: who can write there can make
+/// it a link at any time, which then leads nowhere else.
+fn copy_of_bind(source: &Path, part: Option<&str>, recursive: bool) -> std::result::Result<OwnedFd, Errno> {
+    let Some(part) = part else { return detached::copy_of(source, recursive) };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(source, flags, Mode::empty())?;
+    let found = locate::open_inside(&root, Path::new(part))?.ok_or(Errno::NOENT)?;
+    detached::copy_of_open(found, recursive)
 }
 
 fn describe(source: &Path, mount: &Mount) -> String {

@@ -20,6 +20,7 @@ pub(crate) const CASES: &[crate::Case] = &[
     ("mounts::tmpfs_options", tmpfs_options),
     ("mounts::files_in_memory", files_in_memory),
     ("mounts::overlay_with_scratch", overlay_with_scratch),
+    ("mounts::parts_lead_out_of_no_directory", parts_lead_out_of_no_directory),
     ("mounts::system_mounts_are_dockers", system_mounts_are_dockers),
     ("mounts::the_same_upper_again", the_same_upper_again),
     ("mounts::nothing_is_seen_outside", nothing_is_seen_outside),
@@ -214,6 +215,42 @@ fn overlay_with_scratch() {
     assert!(out.ends_with("below\nbelow\n"), "{out}");
     assert!(fixture.path("up/new").exists());
     assert_eq!(fixture.changes(), Vec::<String>::new());
+}
+
+fn parts_lead_out_of_no_directory() {
+    let fixture = Fixture::new();
+    for name in ["shared/inner/part", "canary/part"] {
+        fs::create_dir_all(fixture.path(name)).unwrap();
+    }
+    fs::write(fixture.path("shared/inner/part/f"), "inside\n").unwrap();
+    fs::write(fixture.path("canary/part/f"), "canary\n").unwrap();
+    let mut spec = fixture.script("cat /m/f; echo new > /m/new");
+    spec.mounts.push(Mount::part(fixture.path("shared"), "/inner/part", "/m"));
+    assert_eq!(succeed(&spec), "inside\n");
+    assert!(fixture.path("shared/inner/part/new").exists());
+    // another one who has the directory replaces what was found there
+    let swap = |target: &std::path::Path| {
+        let inner = fixture.path("shared/inner");
+        if inner.is_symlink() {
+            fs::remove_file(&inner).unwrap();
+        } else {
+            fs::rename(&inner, fixture.path("shared/moved")).unwrap();
+        }
+        symlink(target, &inner).unwrap();
+    };
+    for target in [fixture.path("canary"), "../canary".into(), "../../../../../../../../usr/..".into()] {
+        swap(&target);
+        let error = start(&spec).expect_err("it is not in the directory");
+        assert!(error.to_string().contains("shared at /m"), "{error}");
+    }
+    assert!(!fixture.path("canary/part/new").exists());
+    // a link is one inside the directory
+    fs::remove_file(fixture.path("shared/moved/part/new")).unwrap();
+    swap(std::path::Path::new("/moved"));
+    assert_eq!(succeed(&spec), "inside\n");
+    let mut spec = fixture.script("cat /file");
+    spec.mounts.push(Mount::part(fixture.path("shared"), "inner/part/f", "/file"));
+    assert_eq!(succeed(&spec), "inside\n");
 }
 
 fn system_mounts_are_dockers() {

@@ -364,7 +364,7 @@ fn mount(store: &Store, wish: &ContainerMount) -> Result<Mount, SpecError> {
             Mount::bind(path, &wish.target).with_propagation(propagation)
         }
         MountSource::Volume { name, subpath, .. } => match volume::root_of(store, name)? {
-            VolumeRoot::Folder(folder) => Mount::bind(inside(&folder, subpath)?, &wish.target),
+            VolumeRoot::Folder(folder) => inside(folder, subpath, &wish.target)?,
             VolumeRoot::Tmpfs(tmpfs) => {
                 let mut mount = Mount::tmpfs(&wish.target);
                 mount.kind = MountKind::Tmpfs(tmpfs);
@@ -399,19 +399,21 @@ fn mount(store: &Store, wish: &ContainerMount) -> Result<Mount, SpecError> {
     Ok(mount.with_read_only(wish.read_only).with_stub(Stub::Kept))
 }
 
-/// A folder of a volume: links are followed, but never out of it.
-fn inside(folder: &Path, subpath: &str) -> Result<PathBuf, SpecError> {
+/// Shows a path in a volume, which must be there. Another container may have the volume as well and change what is on the
+/// way: where it leads is for the sandbox to find, inside the volume.
+fn inside(folder: PathBuf, subpath: &str, target: &str) -> Result<Mount, SpecError> {
     if subpath.is_empty() {
-        return Ok(folder.to_owned());
+        return Ok(Mount::bind(folder, target));
     }
     let asked = ImagePath::new(subpath);
     let missing = || SpecError::File {
         path: folder.join(asked.to_string().trim_start_matches('/')),
         source: io::ErrorKind::NotFound.into(),
     };
-    let view = View::open_directory(folder)?;
-    let (real, _) = view.resolve(&asked)?.ok_or_else(missing)?;
-    Ok(folder.join(real.to_string().trim_start_matches('/')))
+    if View::open_directory(&folder)?.resolve(&asked)?.is_none() {
+        return Err(missing());
+    }
+    Ok(Mount::part(folder, asked.to_string(), target))
 }
 
 /// The container with the name of the one whose network it shares.
