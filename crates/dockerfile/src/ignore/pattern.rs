@@ -108,12 +108,12 @@ impl Pattern {
         if self.matches_or_parent(folder) {
             return true;
         }
-        // Part by part, as far as nothing comes that may match a slash: `**`, a class, something escaped.
+        // part by part, as far as nothing comes that may match a slash
         let mut parts = self.text.split('/');
         for name in folder.split('/') {
             match parts.next() {
                 None => return false,
-                Some(part) if part.contains("**") || part.contains(['[', '\\']) => return true,
+                Some(part) if may_hold_slash(part) => return true,
                 Some(part) => {
                     if !compile(part).is_some_and(|kind| part_matches(&kind, part, name)) {
                         return false;
@@ -129,6 +129,28 @@ impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", if self.exception { "!" } else { "" }, self.text)
     }
+}
+
+/// Whether what stands between two slashes of a pattern may match one: `**`, a class that has it in it or goes on behind the
+/// slash, a slash that is escaped.
+fn may_hold_slash(part: &str) -> bool {
+    if part.contains("**") || part.ends_with('\\') {
+        return true;
+    }
+    let mut rest = part;
+    while let Some((_, behind)) = rest.split_once('[') {
+        let Some((class, next)) = behind.split_once(']') else { return true };
+        let class: Vec<char> = class.chars().collect();
+        let has_slash = |range: &[char]| range[1] == '-' && (range[0]..=range[2]).contains(&'/');
+        if matches!(class.first(), None | Some('^'))
+            || class.contains(&'\\')
+            || class.windows(3).any(has_slash)
+        {
+            return true;
+        }
+        rest = next;
+    }
+    false
 }
 
 fn part_matches(kind: &Kind, part: &str, name: &str) -> bool {

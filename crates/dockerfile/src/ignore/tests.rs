@@ -85,6 +85,11 @@ fn only_folders_that_can_bring_something_back() {
         check(&["*", pattern], "x/y", false);
         assert!(Patterns::new(["*", pattern]).unwrap().may_match_below(b"x"), "{pattern}");
     }
+    // but not every one: these need no look into other folders
+    for pattern in ["![Rr]eadme.md", "!a\\ b", "!x[0-9]", "!x[a-c]/y", "!\\*[ab]"] {
+        assert!(!Patterns::new(["*", pattern]).unwrap().may_match_below(b"node_modules"), "{pattern}");
+    }
+    assert!(Patterns::new(["*", "!x[a-c]/y"]).unwrap().may_match_below(b"xb"));
 }
 
 #[test]
@@ -154,7 +159,7 @@ proptest::proptest! {
     #[test]
     fn nothing_is_brought_back_from_a_folder_that_need_not_be_entered(
         patterns in proptest::collection::vec(
-            "!?(\\*\\*/)?[ab*?]{1,2}((/|\\[\\^a\\]|\\[\\.-0\\]|\\\\/)[ab*?]{1,2}){0,2}(/\\*\\*)?",
+            "!?(\\*\\*/)?[ab*?]{1,2}((/|\\[\\^a\\]|\\[\\.-0\\]|\\[a-b\\]|\\[b/\\]|\\\\/)[ab*?]{1,2}){0,2}(/\\*\\*)?",
             0..5,
         ),
         folder in "[ab]{1,2}(/[ab]{1,2}){0,2}",
