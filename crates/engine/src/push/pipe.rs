@@ -52,8 +52,13 @@ pub(super) struct PipeWriter {
 impl PipeWriter {
     /// All has been written.
     pub(super) fn finish(self) -> io::Result<()> {
-        self.pipe.change(|state| state.is_whole = true);
-        if self.pipe.state().has_no_reader { Err(nobody()) } else { Ok(()) }
+        let mut state = self.pipe.state();
+        state.is_whole = true;
+        // a reader that goes from here on has seen the end
+        let is_read = !state.has_no_reader;
+        drop(state);
+        self.pipe.changed.notify_all();
+        if is_read { Ok(()) } else { Err(nobody()) }
     }
 }
 
@@ -118,6 +123,16 @@ fn nobody() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reader_may_go_as_soon_as_it_has_all() {
+        for _ in 0..5000 {
+            let (writer, mut reader) = pipe();
+            let reading = std::thread::spawn(move || reader.read_to_end(&mut Vec::new()).unwrap());
+            writer.finish().unwrap();
+            reading.join().unwrap();
+        }
+    }
 
     #[test]
     fn only_a_finished_writer_is_an_end() {
