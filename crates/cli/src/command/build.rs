@@ -10,8 +10,8 @@ use crate::args::build::Build;
 use crate::environment;
 use crate::failure::{Failure, chain};
 use crate::interrupt;
-use crate::render::diagnostic;
 use crate::render::progress::{Display, Mode};
+use crate::render::{diagnostic, output_file};
 use crate::session::Session;
 use crate::verb::Verb;
 use lighter_engine::build::{self, BuildFailure, BuildOutcome, Streams};
@@ -100,7 +100,7 @@ impl Build {
 
 /// Removes a file. What is no file of its own, a device or a pipe, stays.
 fn remove(path: &Path) -> Result<(), Failure> {
-    if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+    if output_file::is_special(path) {
         return Ok(());
     }
     match std::fs::remove_file(path) {

@@ -28,8 +28,7 @@ pub(crate) fn whole(
             path.display().to_string()
         )));
     }
-    let special = fs::metadata(path).is_ok_and(|found| !found.is_file());
-    if special {
+    if is_special(path) {
         let file = OpenOptions::new().write(true).open(path).map_err(fault)?;
         return flushed(file, write, fault);
     }
@@ -49,6 +48,11 @@ pub(crate) fn whole(
         tracing::debug!(%error, "the unfinished file stays");
     }
     written
+}
+
+/// Whether a path is a device, a pipe or a socket: nothing may take the place of such a thing.
+pub(crate) fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 fn flushed(

@@ -80,11 +80,10 @@ fn differences(change: &Change) -> String {
 fn short(value: &str) -> String {
     value
         .split(' ')
-        .map(|word| match word.split_once(':') {
-            Some((algorithm @ ("sha256" | "blake3"), digest)) if digest.len() == 64 => {
-                format!("{algorithm}:{}", &digest[..12])
-            }
-            _ => word.to_owned(),
+        .map(|word| {
+            let is_digest = |prefix: &str| word.strip_prefix(prefix).is_some_and(|hex| hex.len() == 64);
+            let prefix = ["sha256:", CONTENT_PREFIX].into_iter().find(|prefix| is_digest(prefix));
+            prefix.map_or(word, |prefix| &word[..prefix.len() + 12])
         })
         .collect::<Vec<_>>()
         .join(" ")
